@@ -1,0 +1,1 @@
+"""The seam: translates between YANG and licensing, and decides nothing. The only importer of the bindings."""
