@@ -1,0 +1,66 @@
+"""What the core asks of whoever implements data, settings and operations: and nothing else.
+
+Configuration: prepare, then apply or abort. State: read, and delivered. Operations: invoke.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any, Protocol
+
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+
+
+class UnitOfWork(Protocol):
+    """One store transaction; what is put in becomes durable at `commit` and never at all after `rollback`."""
+
+    def put_config(self, document: bytes) -> None:
+        """Keep the whole running configuration as opaque bytes."""
+        ...
+
+    def commit(self) -> None:
+        """Make it durable (synchronous); raises if it could not be."""
+        ...
+
+    def rollback(self) -> None: ...
+
+
+class Prepared(Protocol):
+    """A configuration change that its provider has accepted."""
+
+    def apply(self) -> None:
+        """Make it visible. Called after the unit of work is durable; must not fail."""
+        ...
+
+    def abort(self) -> None:
+        """Forget it: the unit of work was rolled back."""
+        ...
+
+
+class ConfigProvider(Protocol):
+    """Owns the meaning of one configuration subtree."""
+
+    def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
+        """Check whole running trees, put what must be durable into `unit`. Raises RequestError to refuse."""
+        ...
+
+
+class StateProvider(Protocol):
+    """Serves one config-false subtree from an immutable snapshot, on the caller's thread, without a lock."""
+
+    def read(self) -> Any:
+        """The subtree's current value: a Tree, a list, `Kept` or `Rows`; None when it is absent now."""
+        ...
+
+    def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
+        """Rows whose marked leaf has reached a reader with the collector right. Core thread; durable on return."""
+        ...
+
+
+class Operation(Protocol):
+    """Implements one RPC. Core thread."""
+
+    def __call__(self, input: Tree, session: Session, /) -> Tree | None:  # noqa: A002 - YANG's word
+        """`input` is schema-checked, with defaults filled in. Returns the output tree, or None for <ok/>/204."""
+        ...

@@ -1,0 +1,94 @@
+"""Who is connected and as whom: users, their groups, open management sessions. No credentials are kept here.
+
+Sessions are opened on any thread; they end through `Dispatch.closed`, so that locks are released on the core thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+import threading
+from typing import Protocol
+
+from agent.clock import Clock
+
+HIGHEST_ID = 4294967295
+"""session-id is 1..4294967295 (RFC 6241 appendix C, session-id-type)."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An authenticated name with its groups (admin, collector, reader, recorder)."""
+
+    name: str
+    groups: frozenset[str]
+
+
+class Authenticator(Protocol):
+    """Knows credentials. Its calls may take long (a password check costs tens of milliseconds): use an executor."""
+
+    def password(self, user: str, password: str) -> User | None:
+        """The user if name and password fit, else None (an unknown name takes as long as a wrong password)."""
+        ...
+
+    def public_keys(self, user: str) -> Sequence[str]:
+        """The user's keys as lines of an authorized_keys file; empty for an unknown user."""
+        ...
+
+    def user(self, name: str) -> User | None:
+        """The user of that name, for transports that have authenticated it in another way."""
+        ...
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """One management session. Counters are those of RFC 6022 section 2.1.4; the front end counts them."""
+
+    id: int
+    user: User
+    transport: str
+    source_host: str
+    login_time: float
+    end: Callable[[str], None] = field(repr=False)
+    in_rpcs: int = 0
+    in_bad_rpcs: int = 0
+    out_rpc_errors: int = 0
+    out_notifications: int = 0
+
+
+class Sessions:
+    """All open sessions, by id."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: dict[int, Session] = {}
+        self._last = 0
+
+    def open(self, user: User, transport: str, source_host: str, *, end: Callable[[str], None]) -> Session:
+        """Register a session under the next free id.
+
+        `end(reason)` is called on the core thread when another session ends this one: it must only schedule the end.
+        """
+        with self._lock:
+            number = self._last % HIGHEST_ID + 1
+            while number in self._open:
+                number = number % HIGHEST_ID + 1
+            self._last = number
+            session = Session(number, user, transport, source_host, self._clock.now(), end)
+            self._open[number] = session
+            return session
+
+    def close(self, session: Session) -> bool:
+        """Forget a session; False if it was not open any more. Front ends call `Dispatch.closed` instead."""
+        with self._lock:
+            return self._open.pop(session.id, None) is not None
+
+    def find(self, session_id: int) -> Session | None:
+        with self._lock:
+            return self._open.get(session_id)
+
+    def all(self) -> tuple[Session, ...]:
+        """A snapshot, in order of opening."""
+        with self._lock:
+            return tuple(self._open.values())

@@ -1,0 +1,1 @@
+"""The XML and JSON codecs over the toy modules."""

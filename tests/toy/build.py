@@ -1,0 +1,306 @@
+"""A complete Dispatch over the toy modules, with providers in memory: what front ends and the core are tested with.
+
+`Toy.open()` gives it started; use it as a context manager. Nothing here knows licensing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from agent.clock import Clock, SystemClock
+from agent.codec import json as json_codec
+from agent.codec import xml as xml_codec
+from agent.core.access import ANY, AccessTable
+from agent.core.compile import compile_modules
+from agent.core.dispatch import Dispatch, Providers
+from agent.core.hub import Event
+from agent.core.providers import Prepared, UnitOfWork
+from agent.core.schema import Schema
+from agent.core.sessions import Session, User
+from agent.core.tree import Kept, Row, Tree
+from agent.core.validate import Validator, best_validator
+from agent.errors import refuse
+
+FOLDER = Path(__file__).parent
+PAGE = 100
+
+ADMIN = User("ada", frozenset({"admin"}))
+COLLECTOR = User("cole", frozenset({"collector"}))
+READER = User("rita", frozenset({"reader"}))
+NOBODY = User("nemo", frozenset())
+
+ACCESS = AccessTable(
+    readers=frozenset({"admin", "collector", "reader"}),
+    writers=frozenset({"admin"}),
+    execute={"admin": frozenset({ANY}), "collector": frozenset({("toy", "greet")})},
+    collectors=frozenset({"admin", "collector"}),
+)
+"""admin may do everything, collector reads (and marks) and calls greet, reader only reads."""
+
+PASSWORDS = {"ada": "ada-secret", "cole": "cole-secret", "rita": "rita-secret"}
+
+
+class Users:
+    """An Authenticator with fixed users; public keys are set by the test (`keys[user]` holds lines)."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, list[str]] = {}
+
+    def password(self, user: str, password: str) -> User | None:
+        return self.user(user) if PASSWORDS.get(user) == password else None
+
+    def public_keys(self, user: str) -> Sequence[str]:
+        return self.keys.get(user, [])
+
+    def user(self, name: str) -> User | None:
+        return next((user for user in (ADMIN, COLLECTOR, READER) if user.name == name), None)
+
+
+def toy_schema(*, netconf: bool = False) -> Schema:
+    """toy and toy-more; with `netconf` also ietf-netconf (writable-running) and ietf-netconf-monitoring.
+
+    Compiled once a process: nodes are compared by identity.
+    """
+    return _schema(netconf)
+
+
+@lru_cache
+def _schema(netconf: bool) -> Schema:
+    modules = ["toy", "toy-more"]
+    features: dict[str, list[str]] = {}
+    if netconf:
+        modules += ["ietf-netconf", "ietf-netconf-monitoring"]
+        features["ietf-netconf"] = ["writable-running"]
+    return Schema.load(compile_modules([FOLDER], modules, features))
+
+
+@lru_cache
+def _validator(netconf: bool) -> Validator:
+    return best_validator(toy_schema(netconf=netconf))
+
+
+@dataclass
+class Unit:
+    """A unit of work in memory."""
+
+    store: Store
+    document: bytes | None = None
+
+    def put_config(self, document: bytes) -> None:
+        self.document = document
+
+    def commit(self) -> None:
+        if self.store.broken:
+            raise OSError("no space left on device")
+        if self.document is not None:
+            self.store.config = self.document
+        self.store.commits += 1
+
+    def rollback(self) -> None:
+        self.store.rollbacks += 1
+
+
+@dataclass
+class Store:
+    """Keeps the configuration; `broken` makes the next commits fail as a full disk does."""
+
+    config: bytes | None = None
+    broken: bool = False
+    commits: int = 0
+    rollbacks: int = 0
+
+    def begin(self) -> UnitOfWork:
+        return Unit(self)
+
+
+@dataclass
+class Settings:
+    """The configuration provider of /toy:box: takes all but the name "forbidden", and notes what it was told."""
+
+    told: list[str] = field(default_factory=list)
+
+    def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
+        if new.get("toy:box", {}).get("name") == "forbidden":
+            raise refuse("operation-failed", "this name is forbidden", app_tag="toy-forbidden")
+        self.told.append("prepare")
+        return self
+
+    def apply(self) -> None:
+        self.told.append("apply")
+
+    def abort(self) -> None:
+        self.told.append("abort")
+
+
+class Value:
+    """A state provider with a value that the test sets."""
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+        self.reads = 0
+        self.marks: list[Hashable] = []
+
+    def read(self) -> Any:
+        self.reads += 1
+        return self.value
+
+    def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
+        self.marks.extend(marks)
+
+
+class Reports:
+    """/toy:status/report as `Rows`: encoded once, found by key, walked in pages; `document` is marked."""
+
+    marked = "document"
+
+    def __init__(self, schema: Schema) -> None:
+        node = schema.find("/toy:status/report")
+        assert node is not None
+        self._node = node
+        self._rows: dict[str, Row] = {}
+        self.finds = 0
+        self.pages_read = 0
+
+    def add(self, name: str, document: str = "body", **rest: Any) -> None:
+        entry: Tree = {"id": name, "length": len(document), "document": document, **rest}
+        self._rows[name] = Row(
+            (name,),
+            xml_codec.encode_entry(entry, self._node),
+            json_codec.encode_entry(entry, self._node),
+            ("row", name),
+        )
+
+    def find(self, keys: tuple[str, ...]) -> Row | None:
+        self.finds += 1
+        return self._rows.get(keys[0])
+
+    def pages(self) -> Iterator[Sequence[Row]]:
+        rows = tuple(self._rows.values())
+        for start in range(0, len(rows), PAGE):
+            self.pages_read += 1
+            yield rows[start : start + PAGE]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+@dataclass
+class Toy:
+    """The parts, for tests to look at and change."""
+
+    schema: Schema
+    dispatch: Dispatch
+    store: Store
+    settings: Settings
+    status: Value
+    reports: Reports
+    report_list: Value
+    parts: Value
+    usage: Value
+    calls: list[tuple[str, Tree]]
+    events: list[Event]
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        netconf: bool = False,
+        stored: bytes | None = None,
+        clock: Clock | None = None,
+        operations: dict[str, Any] | None = None,
+        front_end: frozenset[str] = frozenset(),
+        state: dict[str, Any] | None = None,
+    ) -> Toy:
+        """Built and started. `operations`, `front_end` and `state` are added to the toy's own."""
+        schema = toy_schema(netconf=netconf)
+        calls: list[tuple[str, Tree]] = []
+        reports = Reports(schema)
+        values = {
+            "/toy:status": Value(Kept({"uptime": "12345678901", "seen": ["a", "b"]})),
+            "/toy:status/report": Value(reports),
+            "/toy:status/toy-more:part": Value(),
+            "/toy:store/usage": Value({"used": 7}),
+        }
+        settings = Settings()
+        store = Store(config=stored)
+        providers = Providers(
+            config={"/toy:box": settings, "/toy:need": settings, "/toy:store": settings},
+            state={**values, **(state or {})},
+            operations={**_operations(calls), **(operations or {})},
+            notifications=frozenset({"/toy:greeted"}),
+            front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
+            absent=frozenset({"/toy:absent"})
+            | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
+        )
+        dispatch = Dispatch(
+            schema,
+            clock=clock or SystemClock(),
+            access=ACCESS,
+            providers=providers,
+            validator=_validator(netconf),
+            begin=store.begin,
+            stored=stored,
+        )
+        events: list[Event] = []
+        dispatch.hub.subscribe(events.append)
+        dispatch.start()
+        status, report_list, parts, usage = values.values()
+        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events)
+
+    def session(self, user: User = ADMIN, transport: str = "local") -> Session:
+        """An open session; the reasons it is ended for are appended to `ended`."""
+        return self.dispatch.sessions.open(user, transport, "127.0.0.1", end=self.ended.append)
+
+    @property
+    def ended(self) -> list[str]:
+        """Why sessions of this toy were ended."""
+        return self._ended
+
+    def __post_init__(self) -> None:
+        self._ended: list[str] = []
+
+    def __enter__(self) -> Toy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.dispatch.stop()
+
+
+_NETCONF_RPCS = frozenset(
+    f"/ietf-netconf:{name}"
+    for name in (
+        "get",
+        "get-config",
+        "edit-config",
+        "copy-config",
+        "delete-config",
+        "lock",
+        "unlock",
+        "close-session",
+        "kill-session",
+    )
+) | {"/ietf-netconf-monitoring:get-schema"}
+
+
+def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
+    def greet(input: Tree, session: Session) -> Tree | None:  # noqa: A002 - YANG's word
+        calls.append(("greet", input))
+        words = ["hello"] * input["times"] + [input["who"]]
+        return {"greeting": " ".join(words), "word": words}
+
+    def reset(input: Tree, session: Session) -> Tree | None:  # noqa: A002
+        calls.append(("reset", input))
+        return None
+
+    def fail(input: Tree, session: Session) -> Tree | None:  # noqa: A002
+        raise RuntimeError("/secret/path/of/the/handler")
+
+    def more(input: Tree, session: Session) -> Tree | None:  # noqa: A002
+        calls.append(("more", input))
+        return {"name": session.user.name}
+
+    return {"/toy:greet": greet, "/toy:reset": reset, "/toy:fail": fail, "/toy-more:more": more}
