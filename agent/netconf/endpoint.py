@@ -1,0 +1,285 @@
+"""Runs one NETCONF session over a channel, whatever the transport: requests in order, replies with backpressure.
+
+asyncio, but no transport: the channel is a port (below). Reads run here, inline; writes run on the core thread.
+Checklist 19-23, 42, 43, 105-107.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+import logging
+from typing import Any, Protocol
+
+from agent.core.data import Data
+from agent.core.dispatch import Dispatch
+from agent.core.requests import Get, Invoke
+from agent.core.sessions import User
+from agent.errors import Error, RequestError
+from agent.netconf import messages
+from agent.netconf.framing import ProtocolError
+from agent.netconf.messages import CloseSession, Rpc
+from agent.netconf.session import HelloReceived, NetconfSession
+
+log = logging.getLogger(__name__)
+
+HELLO_TIMEOUT = 30.0
+"""Seconds that a client has to send its hello."""
+
+HIGH_WATER = 512 * 1024
+"""Octets that may wait in the channel before the endpoint stops producing."""
+
+READ_AHEAD = 256 * 1024
+"""Octets of further requests taken in while one is being answered."""
+
+TURN = 16
+"""Requests of one session that are answered before the others get their turn."""
+
+RELEASE_TIMEOUT = 3.0
+"""Seconds that the end of a session waits for the core thread, and a farewell for the transport."""
+
+
+class Channel(Protocol):
+    """What a transport offers a session. All calls come from the event loop's thread."""
+
+    @property
+    def buffered(self) -> int:
+        """Octets written that the transport has not accepted yet."""
+        ...
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drained(self) -> None:
+        """Return when `buffered` is 0."""
+        ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def close(self) -> None:
+        """End the channel now; what was written and is still buffered is dropped."""
+        ...
+
+
+class _CutShortError(Exception):
+    """A reply broke off after a part of it was sent: only ending the session is left."""
+
+
+class Endpoint:
+    """One session, from its hello to its end.
+
+    The transport creates it for an authenticated user, awaits `run` in a task, and calls `data_received`,
+    `eof_received` and `connection_lost`. Everything but `end` belongs to the event loop's thread.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        channel: Channel,
+        user: User,
+        *,
+        source_host: str,
+        capabilities: Sequence[str],
+        transport: str = "netconf-ssh",
+        hello_timeout: float = HELLO_TIMEOUT,
+    ) -> None:
+        self._dispatch = dispatch
+        self._channel = channel
+        self._loop = asyncio.get_running_loop()
+        self._session = dispatch.sessions.open(user, transport, source_host, end=self.end)
+        self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities)
+        self._hello_timeout = hello_timeout
+        self._task: asyncio.Task[Any] | None = None
+        self._more = asyncio.Event()
+        self._eof = False
+        self._paused = False
+        self._idle = False
+        self._reason: str | None = None
+
+    def data_received(self, data: bytes) -> None:
+        self._protocol.receive(data)
+        if self._idle:
+            self._more.set()
+        elif not self._paused and self._protocol.waiting > READ_AHEAD:
+            self._paused = True
+            self._channel.pause_reading()
+
+    def eof_received(self) -> None:
+        """The client sends no more: what it has asked is still answered, then the session ends (checklist 23)."""
+        self._eof = True
+        self._more.set()
+
+    def connection_lost(self) -> None:
+        """Nothing can be sent any more: the session ends now (checklist 19)."""
+        self._finish("dropped")
+
+    def end(self, reason: str) -> None:
+        """End the session from any thread; `reason` is a termination-reason of RFC 6470 section 2.2."""
+        try:
+            self._loop.call_soon_threadsafe(self._finish, reason)
+        except RuntimeError:
+            log.debug("session %d: its event loop is gone already", self._session.id)
+
+    def _finish(self, reason: str) -> None:
+        if self._reason is None:
+            self._reason = reason
+            if self._task is not None:
+                self._task.cancel()
+
+    async def run(self) -> str:
+        """Serve until the session ends; returns the termination-reason. Locks are released when it returns."""
+        self._task = asyncio.current_task()
+        session = self._session
+        log.info("session %d: opened by %s from %s", session.id, session.user.name, session.source_host)
+        timer = self._loop.call_later(self._hello_timeout, self._finish, "timeout")
+        reason = "other"
+        try:
+            if self._reason is not None:
+                raise asyncio.CancelledError
+            self._channel.write(self._protocol.hello())
+            reason = await self._serve(timer)
+        except asyncio.CancelledError:
+            reason = self._reason or "other"
+        except ProtocolError as error:
+            self._reason = reason = "bad-hello" if error.reason == "bad-hello" else "other"
+            log.warning("session %d: ended, %s: %s", session.id, error.reason, error)
+            await self._farewell(error)
+        except _CutShortError:
+            log.exception("session %d: ended in the middle of a reply", session.id)
+        except Exception:
+            log.exception("session %d: ended by a fault of the agent", session.id)
+        finally:
+            timer.cancel()
+            self._reason = self._reason or reason
+            await self._release(reason)
+            self._channel.close()
+        return reason
+
+    async def _serve(self, timer: asyncio.TimerHandle) -> str:
+        taken = 0
+        while True:
+            taken += 1
+            if taken % TURN == 0:
+                await asyncio.sleep(0)
+            # nothing is awaited between finding nothing here and waiting below, or a wake-up would be lost
+            event = self._protocol.next_event()
+            if event is None:
+                if self._eof:
+                    await self._channel.drained()
+                    return "dropped" if self._protocol.inside else "closed"
+                await self._wait()
+            elif isinstance(event, HelloReceived):
+                timer.cancel()
+            elif isinstance(event.operation, CloseSession):
+                self._session.in_rpcs += 1
+                await self._send(messages.ok_reply(event))
+                await self._channel.drained()
+                return "closed"
+            else:
+                await self._answer(event)
+
+    async def _wait(self) -> None:
+        """Until more has been received."""
+        self._more.clear()
+        self._idle = True
+        if self._paused:
+            # what has come meanwhile may be handed over within this call
+            self._paused = False
+            self._channel.resume_reading()
+        await self._more.wait()
+        self._idle = False
+
+    async def _answer(self, rpc: Rpc) -> None:
+        operation = rpc.operation
+        session = self._session
+        try:
+            if isinstance(operation, RequestError):
+                raise operation
+            session.in_rpcs += 1
+            if isinstance(operation, Get):
+                data = self._dispatch.read(operation, session)
+                await self._send(messages.data_reply(rpc, data, self._dispatch.schema))
+                if data.marks:
+                    await self._delivered(data)
+                return
+            assert not isinstance(operation, CloseSession)
+            output = await asyncio.wrap_future(self._dispatch.submit(operation, session))
+            node = operation.node.by_member("output") if isinstance(operation, Invoke) else None
+            if output and node is not None:
+                await self._send(messages.output_reply(rpc, output, node))
+            else:
+                # also where an output is defined and nothing of it is returned (RFC 7950 section 7.14.4)
+                await self._send(messages.ok_reply(rpc))
+        except RequestError as refusal:
+            await self._refuse(rpc, refusal)
+        except _CutShortError:
+            raise
+        except Exception:
+            log.exception("session %d: a request failed", session.id)
+            await self._refuse(rpc, messages.unexpected())
+
+    async def _refuse(self, rpc: Rpc, refusal: RequestError) -> None:
+        session = self._session
+        session.out_rpc_errors += 1
+        if rpc.operation is refusal:
+            # RFC 6022: messages with an error on the rpc layer are bad, others with a refusal are not
+            if any(error.type == "rpc" for error in refusal.errors):
+                session.in_bad_rpcs += 1
+            else:
+                session.in_rpcs += 1
+        await self._send(messages.error_reply(rpc, refusal.errors, self._dispatch.schema))
+
+    async def _send(self, parts: Iterable[bytes]) -> None:
+        """Write one message, in one write where it is small; never hold much more than HIGH_WATER in the channel.
+
+        Errors before the first octet is written pass through, so that the reply can still become an rpc-error.
+        """
+        pieces = iter(self._protocol.frame(parts))
+        self._channel.write(next(pieces))
+        try:
+            for piece in pieces:
+                # a long reply gives the other sessions their turn at every piece
+                await asyncio.sleep(0)
+                if self._channel.buffered > HIGH_WATER:
+                    await self._channel.drained()
+                self._channel.write(piece)
+        except Exception as error:
+            raise _CutShortError from error
+        if self._channel.buffered > HIGH_WATER:
+            await self._channel.drained()
+
+    async def _delivered(self, data: Data) -> None:
+        """Tell the core what the transport has wholly accepted (design: Reads with a consequence)."""
+        await self._channel.drained()
+        try:
+            await asyncio.wrap_future(self._dispatch.delivered(data, self._session))
+        except Exception:
+            log.exception("session %d: what was delivered could not be recorded", self._session.id)
+
+    async def _farewell(self, error: ProtocolError) -> None:
+        """Only too-big is answered; after other faults the channel is simply closed (RFC 6242 section 4.2)."""
+        if error.reason != "too-big" or not self._protocol.greeted:
+            return
+        self._session.in_bad_rpcs += 1
+        self._session.out_rpc_errors += 1
+        told = Error("rpc", "too-big", str(error))
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT):
+                await self._send(messages.error_reply(Rpc(b"", RequestError(told)), (told,), self._dispatch.schema))
+                await self._channel.drained()
+        except Exception:
+            log.debug("session %d: left before it could be told", self._session.id)
+
+    async def _release(self, reason: str) -> None:
+        """Give back what the session holds (locks), on the core thread."""
+        try:
+            ended = asyncio.wrap_future(self._dispatch.closed(self._session, reason))
+            # waited for without a claim to cancel it: a lock that is released late is still released
+            done, _ = await asyncio.wait((ended,), timeout=RELEASE_TIMEOUT)
+            if done:
+                ended.result()
+            else:
+                log.warning("session %d: the core thread has not released it yet", self._session.id)
+        except Exception:
+            log.exception("session %d: its release failed", self._session.id)

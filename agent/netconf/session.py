@@ -1,0 +1,147 @@
+"""One NETCONF session as a state machine: octets in, events out, octets to send out. No socket, no task, no clock.
+
+Hello exchange and choice of framing (RFC 6241 section 8.1, RFC 6242 section 4.1; checklist 1-18), then one event a
+message. Whoever holds the channel feeds it and obeys it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from agent.codec import xml
+from agent.core.schema import Schema
+from agent.errors import RequestError
+from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
+from agent.netconf.messages import NC, Rpc, read_rpc
+
+BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
+BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
+STANDARD_CAPABILITIES = (
+    BASE_1_0,
+    BASE_1_1,
+    "urn:ietf:params:netconf:capability:writable-running:1.0",
+    "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
+)
+HELLO_LIMIT = 256 * 1024
+"""Octets of a client's hello."""
+
+
+def capabilities(schema: Schema) -> tuple[str, ...]:
+    """What a hello announces: the protocol's own capabilities, then every implemented module (RFC 6020 5.6.4)."""
+    modules = []
+    for module in schema.modules.values():
+        if not module.implemented:
+            continue
+        uri = f"{module.namespace}?module={module.name}"
+        if module.revision:
+            uri += f"&revision={module.revision}"
+        if module.features:
+            uri += f"&features={','.join(module.features)}"
+        if module.deviations:
+            uri += f"&deviations={','.join(module.deviations)}"
+        modules.append(uri)
+    return (*STANDARD_CAPABILITIES, *modules)
+
+
+@dataclass(frozen=True, slots=True)
+class HelloReceived:
+    """The client has introduced itself and the framing is settled."""
+
+    capabilities: tuple[str, ...]
+
+
+Event = HelloReceived | Rpc
+
+
+class NetconfSession:
+    """The server's side of one session.
+
+    `limit` bounds a received message in octets. `ProtocolError`, from `next_event` alone, ends the session.
+    """
+
+    def __init__(self, schema: Schema, session_id: int, announce: Sequence[str], *, limit: int = MESSAGE_LIMIT) -> None:
+        self._schema = schema
+        self._session_id = session_id
+        self._announce = tuple(announce)
+        self._limit = limit
+        self._framer = Framer(min(HELLO_LIMIT, limit))
+        self._greeted = False
+
+    @property
+    def greeted(self) -> bool:
+        """Whether the client's hello has been accepted."""
+        return self._greeted
+
+    @property
+    def chunked(self) -> bool:
+        """Whether base:1.1 framing is in use."""
+        return self._framer.chunked
+
+    @property
+    def waiting(self) -> int:
+        """Octets received and not yet looked at."""
+        return self._framer.waiting
+
+    @property
+    def inside(self) -> bool:
+        """Whether the client is in the middle of a message."""
+        return self._framer.inside
+
+    def hello(self) -> bytes:
+        """What the server sends first, at once (checklist 1, 2)."""
+        listed = "".join(f"<capability>{xml.escape(uri)}</capability>" for uri in self._announce)
+        text = (
+            f'<hello xmlns="{NC}"><capabilities>{listed}</capabilities>'
+            f"<session-id>{self._session_id}</session-id></hello>]]>]]>"
+        )
+        return text.encode()
+
+    def receive(self, data: bytes) -> None:
+        """Take octets as they came from the channel; ask `next_event` until it has nothing more."""
+        self._framer.receive(data)
+
+    def next_event(self) -> Event | None:
+        """The next event in order, or None until more octets are received.
+
+        Raises:
+            ProtocolError: the session has to end, without a reply except for reason "too-big".
+        """
+        message = self._framer.next_message()
+        if message is None:
+            return None
+        if not self._greeted:
+            return self._read_hello(message)
+        rpc = read_rpc(message, self._schema)
+        if (
+            not self.chunked
+            and isinstance(rpc.operation, RequestError)
+            and any(error.tag == "malformed-message" for error in rpc.operation.errors)
+        ):
+            # a base:1.0 peer does not know malformed-message (RFC 6241 appendix A)
+            raise ProtocolError("malformed", str(rpc.operation))
+        return rpc
+
+    def frame(self, parts: Iterable[bytes]) -> Iterator[bytes]:
+        """One message to send, as octets for the channel (see `framing.frames`)."""
+        return frames(parts, chunked=self.chunked)
+
+    def _read_hello(self, message: bytes) -> HelloReceived:
+        try:
+            hello = xml.parse(message)
+        except RequestError as error:
+            raise ProtocolError("bad-hello", f"the hello is not well-formed: {error}") from None
+        if hello.tag != f"{{{NC}}}hello":
+            raise ProtocolError("bad-hello", f"expected a NETCONF hello, received {str(hello.tag)[:200]}")
+        if hello.find(f"{{{NC}}}session-id") is not None:
+            raise ProtocolError("bad-hello", "a client's hello carries no session-id (RFC 6241 section 8.1)")
+        found = hello.findall(f"{{{NC}}}capabilities/{{{NC}}}capability")
+        offered = tuple((element.text or "").strip() for element in found)
+        versions = {uri.partition("?")[0] for uri in offered}
+        if not versions & {BASE_1_0, BASE_1_1}:
+            raise ProtocolError("bad-hello", "the client announces neither base:1.0 nor base:1.1")
+        self._greeted = True
+        self._framer.limit = self._limit
+        if BASE_1_1 in versions:
+            self._framer.use_chunks()
+        return HelloReceived(offered)

@@ -1,0 +1,1 @@
+"""The SSH listener that carries NETCONF: the only room that imports asyncssh."""

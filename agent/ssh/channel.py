@@ -1,0 +1,129 @@
+"""One SSH channel: the netconf subsystem on an Endpoint; shell and exec are refused. No protocol in here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from agent.core.sessions import User
+from agent.netconf.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from agent.ssh.connection import Connection, Shared
+
+log = logging.getLogger(__name__)
+
+REFUSAL = b"This port speaks NETCONF only: ask for the subsystem, e.g. ssh -s -p PORT USER@HOST netconf\r\n"
+
+
+class NetconfChannel(asyncssh.SSHServerSession[bytes]):
+    """asyncssh's callbacks for one channel, and the port that its endpoint writes to."""
+
+    def __init__(self, connection: Connection, shared: Shared, user: User) -> None:
+        self._connection = connection
+        self._shared = shared
+        self._user = user
+        self._channel: asyncssh.SSHServerChannel[bytes] | None = None
+        self._endpoint: Endpoint | None = None
+        self._netconf = False
+        self._empty = asyncio.Event()
+        self.task: asyncio.Task[str] | None = None
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._channel = chan
+        # pause_writing and resume_writing then tell of every change between empty and not empty
+        chan.set_write_buffer_limits(high=0)
+        self._connection.channels.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
+        self._connection.channels.discard(self)
+        self._channel = None
+        if self._endpoint is not None:
+            self._endpoint.connection_lost()
+        self._empty.set()
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        self._netconf = subsystem == "netconf"
+        if not self._netconf:
+            log.info("subsystem %.64r asked for by %s: only netconf is served", subsystem, self._user.name)
+        return self._netconf
+
+    def shell_requested(self) -> bool:
+        return True
+
+    def exec_requested(self, command: str) -> bool:  # noqa: ARG002 - asyncssh's signature
+        return True
+
+    def session_started(self) -> None:
+        channel = self._channel
+        if channel is None:
+            return
+        if not self._netconf:
+            channel.write_stderr(REFUSAL)
+            channel.exit(1)
+            return
+        shared = self._shared
+        self._endpoint = Endpoint(
+            shared.dispatch,
+            self,
+            self._user,
+            source_host=self._connection.source,
+            capabilities=shared.capabilities,
+            hello_timeout=shared.hello_timeout,
+        )
+        self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
+        shared.channels.add(self)
+        self.task.add_done_callback(lambda _: shared.channels.discard(self))
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:  # noqa: ARG002 - asyncssh's
+        if self._endpoint is not None:
+            self._endpoint.data_received(data)
+
+    def eof_received(self) -> bool:
+        if self._endpoint is not None:
+            self._endpoint.eof_received()
+        return True
+
+    def resume_writing(self) -> None:
+        self.emptied()
+
+    def emptied(self) -> None:
+        """Something below has been written out: whoever waits for `drained` looks again."""
+        self._empty.set()
+
+    def end(self, reason: str) -> None:
+        """End the session on this channel, if there is one."""
+        if self._endpoint is not None:
+            self._endpoint.end(reason)
+
+    @property
+    def buffered(self) -> int:
+        channel = self._channel
+        return 0 if channel is None else channel.get_write_buffer_size() + self._connection.buffered
+
+    def write(self, data: bytes) -> None:
+        if self._channel is not None:
+            self._channel.write(data)
+
+    async def drained(self) -> None:
+        while self.buffered:
+            self._empty.clear()
+            await self._empty.wait()
+        if self._channel is None:
+            # the end of the session is on its way; nothing that was lost may count as delivered
+            await asyncio.get_running_loop().create_future()
+
+    def pause_reading(self) -> None:
+        if self._channel is not None:
+            self._channel.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._channel is not None:
+            self._channel.resume_reading()
+
+    def close(self) -> None:
+        if self._channel is not None:
+            self._channel.abort()

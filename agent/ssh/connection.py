@@ -1,0 +1,162 @@
+"""One SSH connection: who logs in and how, and which channels it may open. Passwords and keys are judged elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Executor
+from dataclasses import dataclass
+import logging
+
+import asyncssh
+
+from agent.core.dispatch import Dispatch
+from agent.core.sessions import Authenticator, User
+from agent.ssh.channel import NetconfChannel
+from agent.ssh.keys import KeyTextError, load_authorized
+from agent.ssh.limits import FailureLimit, WaitingLimit
+from agent.ssh.outgoing import Outgoing
+
+log = logging.getLogger(__name__)
+
+CHANNELS = 64
+"""Channels that one connection may have open at a time."""
+
+ATTEMPTS = 6
+"""Passwords that one connection may try."""
+
+LONGEST_PASSWORD = 1024
+
+
+@dataclass(eq=False, slots=True)
+class Shared:
+    """What all connections of one listener have in common."""
+
+    dispatch: Dispatch
+    authenticator: Authenticator
+    executor: Executor
+    capabilities: tuple[str, ...]
+    hello_timeout: float
+    failures: FailureLimit
+    waiting: WaitingLimit
+    connections: set[Connection]
+    channels: set[NetconfChannel]
+
+
+class Connection(asyncssh.SSHServer):
+    """asyncssh's callbacks for one connection."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._users: dict[str, User] = {}
+        self._attempts = 0
+        self._waiting = False
+        self._ssh: asyncssh.SSHServerConnection | None = None
+        self._outgoing: Outgoing | None = None
+        self.source = ""
+        self.channels: set[NetconfChannel] = set()
+
+    @property
+    def buffered(self) -> int:
+        """Octets that the kernel has not accepted yet (at least 1 while a change of keys holds packets back)."""
+        if self._outgoing is None or self._ssh is None:
+            return 0
+        return self._outgoing.buffered + len(self._ssh._deferred_packets)
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._ssh = conn
+        self.source = str((conn.get_extra_info("peername") or ("local",))[0])
+        # asyncssh offers no public way to put something before its transport; tests/netconf proves that this one works
+        self._outgoing = Outgoing(conn._transport, self._emptied)  # type: ignore[arg-type]
+        conn._transport = self._outgoing  # type: ignore[assignment]
+        conn.resume_writing = self._emptied  # type: ignore[method-assign]
+        self._shared.connections.add(self)
+        self._waiting = self._shared.waiting.enter(self.source)
+        if not self._waiting:
+            log.warning("connection from %s refused: too many that have not logged in", self.source)
+            asyncio.get_running_loop().call_soon(conn.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._shared.connections.discard(self)
+        self._logged_in()
+        if exc is not None:
+            log.info("connection from %s lost: %s", self.source, exc)
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._ssh is not None:
+            self._ssh.abort()
+
+    def close(self) -> None:
+        """End the connection after what was written has been sent."""
+        if self._ssh is not None:
+            self._ssh.close()
+
+    def _emptied(self) -> None:
+        for channel in tuple(self.channels):
+            channel.emptied()
+
+    def _logged_in(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._shared.waiting.leave(self.source)
+
+    def auth_completed(self) -> None:
+        self._logged_in()
+
+    def public_key_auth_supported(self) -> bool:
+        # asked whenever a failure is answered. paramiko, and so ncclient, then asks for the authentication service
+        # again, which OpenSSH accepts and asyncssh does not. The channel is encrypted and nobody logged in at this
+        # point, and asyncssh takes the permission back on success, so that nothing is opened by it.
+        if self._ssh is not None:
+            self._ssh._next_service = b"ssh-userauth"
+        return True
+
+    async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        loop = asyncio.get_running_loop()
+        lines, user = await loop.run_in_executor(self._shared.executor, self._keys_of, username)
+        if user is None or not any(_is_key(line, key, username) for line in lines):
+            return False
+        self._users[username] = user
+        return True
+
+    def _keys_of(self, username: str) -> tuple[list[str], User | None]:
+        authenticator = self._shared.authenticator
+        return list(authenticator.public_keys(username)), authenticator.user(username)
+
+    def password_auth_supported(self) -> bool:
+        return self._attempts < ATTEMPTS
+
+    async def validate_password(self, username: str, password: str) -> bool:
+        shared = self._shared
+        loop = asyncio.get_running_loop()
+        self._attempts += 1
+        wait = shared.failures.blocked(self.source, loop.time())
+        if wait or self._attempts > ATTEMPTS or len(password) > LONGEST_PASSWORD:
+            log.warning(
+                "login of %.64r from %s refused unread: too many failures (%.0f s)", username, self.source, wait
+            )
+            return False
+        user = await loop.run_in_executor(shared.executor, shared.authenticator.password, username, password)
+        if user is None:
+            shared.failures.failed(self.source, loop.time())
+            log.warning("login of %.64r from %s failed: wrong name or password", username, self.source)
+            return False
+        shared.failures.succeeded(self.source)
+        self._users[username] = user
+        return True
+
+    def session_requested(self) -> NetconfChannel | bool:
+        ssh = self._ssh
+        # the name that was authenticated in the end counts, whatever was tried before
+        user = None if ssh is None else self._users.get(str(ssh.get_extra_info("username")))
+        if user is None or len(self.channels) >= CHANNELS:
+            return False
+        return NetconfChannel(self, self._shared, user)
+
+
+def _is_key(line: str, key: asyncssh.SSHKey, username: str) -> bool:
+    try:
+        return load_authorized(line).public_data == key.public_data
+    except KeyTextError:
+        log.warning("a stored key of user %s cannot be read", username)
+        return False

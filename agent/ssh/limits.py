@@ -1,0 +1,74 @@
+"""Limits by source address: failed logins, and connections that have not logged in yet. No SSH, no clock in here."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+
+FAILURES = 10
+"""Failed logins of one source within WINDOW seconds, after which its passwords are refused unread."""
+
+WINDOW = 60.0
+SOURCES = 4096
+"""Sources remembered; beyond that the one that failed longest ago is forgotten."""
+
+WAITING = 512
+"""Connections that may be in the course of logging in, over all sources."""
+
+WAITING_PER_SOURCE = 256
+
+
+class FailureLimit:
+    """Counts failed logins by source in a sliding window; times are seconds of any steady clock.
+
+    Only the source that fails is slowed down: others, and the local socket, log in as before.
+    """
+
+    def __init__(self, *, failures: int = FAILURES, window: float = WINDOW, sources: int = SOURCES) -> None:
+        self._failures = failures
+        self._window = window
+        self._sources = sources
+        self._failed: OrderedDict[str, list[float]] = OrderedDict()
+
+    def blocked(self, source: str, now: float) -> float:
+        """Seconds until `source` may try again; 0 if it may now."""
+        times = self._recent(source, now)
+        return times[-self._failures] + self._window - now if len(times) >= self._failures else 0.0
+
+    def failed(self, source: str, now: float) -> None:
+        times = self._recent(source, now)
+        times.append(now)
+        self._failed[source] = times[-self._failures :]
+        self._failed.move_to_end(source)
+        while len(self._failed) > self._sources:
+            self._failed.popitem(last=False)
+
+    def succeeded(self, source: str) -> None:
+        """A login that worked makes its source's earlier failures forgotten."""
+        self._failed.pop(source, None)
+
+    def _recent(self, source: str, now: float) -> list[float]:
+        times = [moment for moment in self._failed.get(source, ()) if moment > now - self._window]
+        if not times:
+            self._failed.pop(source, None)
+        return times
+
+
+class WaitingLimit:
+    """Counts connections that have not logged in, so that silent peers of one source cannot use up what all share."""
+
+    def __init__(self, *, total: int = WAITING, per_source: int = WAITING_PER_SOURCE) -> None:
+        self._total = total
+        self._per_source = per_source
+        self._waiting: Counter[str] = Counter()
+
+    def enter(self, source: str) -> bool:
+        """Whether one more of that source may come in; if so, `leave` must follow."""
+        if self._waiting[source] >= self._per_source or self._waiting.total() >= self._total:
+            return False
+        self._waiting[source] += 1
+        return True
+
+    def leave(self, source: str) -> None:
+        self._waiting[source] -= 1
+        if self._waiting[source] <= 0:
+            del self._waiting[source]

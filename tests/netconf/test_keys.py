@@ -1,0 +1,40 @@
+"""SSH keys as text."""
+
+from __future__ import annotations
+
+import asyncssh
+import pytest
+
+from agent.ssh.keys import KeyTextError, fingerprint, load_authorized, load_host_key, new_host_key, public_line
+
+
+def test_a_new_host_key_and_its_public_half_have_one_fingerprint() -> None:
+    key = new_host_key()
+    line = public_line(key)
+    assert line.startswith("ssh-ed25519 AAAA")
+    assert fingerprint(key) == fingerprint(line + " somebody@somewhere\n")
+    assert fingerprint(key).startswith("SHA256:")
+    assert new_host_key() != key
+
+
+def test_pkcs8_is_read_too() -> None:
+    key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
+    assert load_host_key(key.export_private_key("pkcs8-pem")).public_data == key.public_data
+
+
+@pytest.mark.parametrize("text", [b"", b"nonsense", b"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n"])
+def test_what_is_no_private_key_is_refused(text: bytes) -> None:
+    with pytest.raises(KeyTextError, match="private SSH key"):
+        load_host_key(text)
+
+
+def test_an_encrypted_private_key_is_refused() -> None:
+    text = asyncssh.generate_private_key("ssh-ed25519").export_private_key(passphrase="secret")
+    with pytest.raises(KeyTextError):
+        load_host_key(text)
+
+
+@pytest.mark.parametrize("line", ["", "ssh-ed25519", "ssh-ed25519 AAAA", 'from="x" ssh-ed25519 AAAA', "\x00", "# no"])
+def test_what_is_no_public_key_is_refused(line: str) -> None:
+    with pytest.raises(KeyTextError, match="public SSH key"):
+        load_authorized(line)
