@@ -1,0 +1,247 @@
+"""The kernel's door: decide(state, command, now, context) gives events, reply and notices, and changes nothing itself.
+
+Whoever calls makes the events durable first and then puts `evolve(state, events)` in the state's place. Nothing here
+reads a clock, a file or a socket; the only reads are those of `Context.reads`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.licensing import deadlines, imports, marking, notices, reports
+from agent.licensing.commands import (
+    ApplySettings,
+    CloseReports,
+    Command,
+    ImportContent,
+    InstallAnchors,
+    MarkDelivered,
+    RecordUsage,
+    Start,
+    Stop,
+    Tick,
+)
+from agent.licensing.draft import Context, Draft
+from agent.licensing.events import (
+    AnchorsInstalled,
+    ClockChanged,
+    Event,
+    OutageRecorded,
+    ReportClosed,
+    Sampled,
+    SettingsApplied,
+    Started,
+    Stopped,
+    UsageRecorded,
+)
+from agent.licensing.evolve import evolve
+from agent.licensing.imports import DocumentResult
+from agent.licensing.notices import Notice, UsageWasRefused
+from agent.licensing.profile import Licence
+from agent.licensing.refusals import SUCCESS, code
+from agent.licensing.state import State
+from agent.licensing.usage import MAX_COUNT
+
+__all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
+
+
+class NotRunningError(ValueError):
+    """A command came before Start or after Stop; the caller's order is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer to a command. `code` is a name of error-enum; `reason` is the table's slug when it was refused.
+
+    `report_ids` and `report_keys` are the reports that the command closed, `documents` what became of an import's.
+    """
+
+    code: str = SUCCESS
+    message: str = ""
+    reason: str | None = None
+    report_ids: tuple[int, ...] = ()
+    report_keys: tuple[str, ...] = ()
+    documents: tuple[DocumentResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to be done: make `events` durable, then answer `reply` and publish `notices`."""
+
+    events: tuple[Event, ...]
+    reply: Reply
+    notices: tuple[Notice, ...]
+
+
+def decide(state: State, command: Command, now: int, context: Context) -> Decision:
+    """Decide on one command at `now` (epoch seconds).
+
+    A refusal gives no events. Raises NotRunningError when the command needs a running agent, and ValueError for a
+    command that no seam may send (a first Start without an epoch).
+    """
+    draft = Draft(state, now, context)
+    if not state.running and not isinstance(command, Start | InstallAnchors | ApplySettings):
+        raise NotRunningError(f"{type(command).__name__} needs a running agent: send Start first")
+    reply = _run(draft, command)
+    notes = (*draft.notices, *notices.of_events(draft.events, draft.state, context.profile))
+    return Decision(tuple(draft.events), reply, notes)
+
+
+def _run(draft: Draft, command: Command) -> Reply:
+    match command:
+        case RecordUsage():
+            return _record(draft, command)
+        case Tick():
+            return _tick(draft)
+        case CloseReports():
+            return _close(draft)
+        case MarkDelivered():
+            return _mark(draft, command)
+        case ImportContent():
+            return _import(draft, command)
+        case ApplySettings():
+            return _apply(draft, command)
+        case Start():
+            return _start(draft, command)
+        case Stop():
+            draft.settle_clock()
+            draft.emit(Stopped(draft.at))
+            return Reply()
+        case InstallAnchors():
+            if command.anchors != draft.state.anchors:
+                draft.settle_clock()
+                draft.emit(AnchorsInstalled(draft.at, command.anchors))
+            return Reply()
+
+
+def _start(draft: Draft, command: Start) -> Reply:
+    """Close what the last run left open, state the outage, take boot levels, and go on measuring."""
+    before = draft.state
+    if not before.epoch and not 1 <= len(command.epoch) <= 64:
+        raise ValueError("the first Start needs an instance epoch of 1 to 64 characters")
+    # On a clock that was set back meanwhile, what was open still ends at its own time.
+    draft.close(draft.in_report(), "reload", at=before.at if draft.clock_delta else draft.at, end=before.at)
+    levels = _levels(draft)
+    if draft.clock_delta:
+        draft.emit(ClockChanged(draft.at, draft.clock_delta))
+    draft.emit(
+        Started(
+            at=draft.at,
+            epoch=before.epoch or command.epoch,
+            first_report_id=draft.at,
+            software_version=draft.context.profile.software_version,
+            levels=levels,
+        )
+    )
+    if before.epoch and before.at < draft.at and not draft.clock_delta:
+        draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
+    draft.open_all()
+    return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _levels(draft: Draft) -> tuple[str, ...]:
+    """The tags of the configured boot levels that may be on; the others are told of."""
+    tags: dict[str, None] = {}
+    for name in draft.state.settings.boot_levels:
+        found = _permitted(draft, name)
+        if isinstance(found, Licence):
+            tags[found.entitlement_tag] = None
+        else:
+            draft.notices.append(UsageWasRefused(name, found.code, found.reason or "", found.message, "boot-level"))
+    return tuple(tags)
+
+
+def _permitted(draft: Draft, name: str) -> Licence | Reply:
+    """The licence of this name or tag, or the refusal."""
+    licence = draft.context.profile.find(name)
+    if licence is None:
+        return _refusal("unknown-licence", f"no licence {name!r:.80} is in this product's catalogue")
+    if licence.needs_authorization:
+        return _refusal(
+            "not-authorized",
+            f"{licence.name} ({licence.enforcement}) may be used with an authorization code only; none is installed",
+        )
+    return licence
+
+
+def _refusal(reason: str, message: str) -> Reply:
+    return Reply(code(reason), message, reason)
+
+
+def _usable(draft: Draft, command: RecordUsage) -> Licence | Reply:
+    """The licence whose count may be set so, or the refusal. Going out of use is always permitted."""
+    if isinstance(command.count, bool) or not isinstance(command.count, int) or not 0 <= command.count <= MAX_COUNT:
+        return _refusal("count-out-of-range", f"a count of 0 to {MAX_COUNT} is expected, found {command.count!r:.80}")
+    licence = draft.context.profile.find(command.licence)
+    if licence is not None and command.count == 0:
+        return licence
+    return _permitted(draft, command.licence)
+
+
+def _record(draft: Draft, command: RecordUsage) -> Reply:
+    licence = _usable(draft, command)
+    if isinstance(licence, Reply):
+        draft.notices.append(
+            UsageWasRefused(command.licence, licence.code, licence.reason or "", licence.message, command.who)
+        )
+        return licence
+    tag = licence.entitlement_tag
+    use = draft.state.licences.get(tag)
+    if command.count == (use.recorded if use else 0):
+        return Reply()
+    draft.settle_clock()
+    draft.emit(UsageRecorded(draft.at, tag, command.count, command.who))
+    count = draft.state.licences[tag].count
+    if count == 0:
+        draft.close([tag], "license-stopped")
+    elif reports.is_full(draft.state, tag):
+        draft.close([tag], "full")
+    draft.open_all([tag])
+    return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _tick(draft: Draft) -> Reply:
+    draft.settle_clock()
+    daily = deadlines.daily_due(draft.state, draft.at)
+    if deadlines.sample_due(draft.state, draft.at):
+        draft.emit(Sampled(draft.at))
+    if daily:
+        draft.roll("daily")
+    return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _close(draft: Draft) -> Reply:
+    draft.settle_clock()
+    draft.roll("requested")
+    return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _apply(draft: Draft, command: ApplySettings) -> Reply:
+    if command.settings != draft.state.settings:
+        draft.settle_clock()
+        draft.emit(SettingsApplied(draft.at, command.settings))
+    return Reply()
+
+
+def _mark(draft: Draft, command: MarkDelivered) -> Reply:
+    moved = marking.newly_delivered(command.report_ids, draft.context.reads)
+    if moved:
+        draft.settle_clock()
+        draft.emit(marking.delivered(draft.at, moved))
+    return Reply()
+
+
+def _import(draft: Draft, command: ImportContent) -> Reply:
+    results = imports.install(draft, command.content, command.who)
+    failed = next((result for result in results if result.code != SUCCESS), None)
+    if failed is None:
+        return Reply(message="; ".join(result.message for result in results), documents=results)
+    return Reply(failed.code, failed.message, failed.reason, documents=results)
+
+
+def _closed_ids(draft: Draft) -> tuple[int, ...]:
+    return tuple(event.report_id for event in draft.events if isinstance(event, ReportClosed))
+
+
+def _closed_keys(draft: Draft) -> tuple[str, ...]:
+    return tuple(event.key for event in draft.events if isinstance(event, ReportClosed))

@@ -1,0 +1,259 @@
+"""What has happened, as frozen values with one JSON form: no decisions, no state, no input or output.
+
+Every event carries `at` (epoch seconds, never less than that of the event before it on the same clock). Signed bytes
+travel inside ReportClosed, so replaying events never signs. `encode` and `decode` are exact inverses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+import json
+from typing import Literal, get_args
+
+from agent.formats.documents import PolicyTerms
+from agent.licensing.plain import from_plain, to_plain
+from agent.licensing.settings import Settings
+
+FORMAT = 1
+
+CloseReason = Literal["requested", "daily", "license-stopped", "reload", "clock-changed", "full"]
+OutageReason = Literal["crash", "stopped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The agent began to run; `levels` are the tags that are on by boot-level until the next start.
+
+    `epoch` identifies the life of this instance. `first_report_id` is the id of its first report; it only counts at
+    the first start.
+    """
+
+    at: int
+    epoch: str
+    first_report_id: int
+    software_version: str
+    levels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The agent was stopped in good order; usage up to here is recorded."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Usage is known to have held up to here: the last durable moment moves on."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockChanged:
+    """The clock was set back by `delta` seconds (negative); `at` is on the new clock."""
+
+    at: int
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutageRecorded:
+    """No usage was recorded from `start` to `end`, because the agent did not run."""
+
+    at: int
+    start: int
+    end: int
+    reason: OutageReason
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsApplied:
+    """The licensing settings of the running configuration changed."""
+
+    at: int
+    settings: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorsInstalled:
+    """The authority's root certificates (DER) that documents are checked against."""
+
+    at: int
+    anchors: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecorded:
+    """An application set the count of a licence; `who` is the caller, for the audit."""
+
+    at: int
+    entitlement_tag: str
+    count: int
+    who: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOpened:
+    """A report began for a licence that is in use with `count`."""
+
+    at: int
+    report_id: int
+    entitlement_tag: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportDiscarded:
+    """An open report ended in the second that it began in: it measured nothing, its id stays unused."""
+
+    at: int
+    report_id: int
+    entitlement_tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportClosed:
+    """A report ended and was signed: `document` is the exact signed bytes, `digest` the digest of its payload.
+
+    `previous_report_id` is the licence's report before this one (0: none); `license_name` is the catalogue's name.
+    """
+
+    at: int
+    report_id: int
+    key: str
+    entitlement_tag: str
+    license_name: str
+    start: int
+    end: int
+    reason: CloseReason
+    previous_report_id: int
+    digest: str
+    document: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsDelivered:
+    """The documents of these reports reached a collector."""
+
+    at: int
+    report_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsAcknowledged:
+    """The authority has these reports. `by_state` counts them by the state that they were in."""
+
+    at: int
+    report_ids: tuple[int, ...]
+    by_state: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsPurged:
+    """These acknowledged reports were removed from the store."""
+
+    at: int
+    report_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentAccepted:
+    """A document of the authority was installed; its serial is the new floor of its `kind`, `digest` its sha-256."""
+
+    at: int
+    kind: str
+    serial: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class AckReceived:
+    """The authority acknowledged reports; `reported_upto` is the latest end of usage among them.
+
+    The accounts are empty when the document names none.
+    """
+
+    at: int
+    reported_upto: int
+    smart_account: str
+    virtual_account: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyInstalled:
+    """A policy of the authority is in force; what its terms leave open stays with the built-in default."""
+
+    at: int
+    terms: PolicyTerms
+
+
+@dataclass(frozen=True, slots=True)
+class TrustCodeInstalled:
+    """The authority certified the device's key: `certificate` is DER, validity in epoch seconds."""
+
+    at: int
+    certificate: bytes
+    key_id: str
+    valid_from: int
+    valid_until: int
+
+
+Event = (
+    Started
+    | Stopped
+    | Sampled
+    | ClockChanged
+    | OutageRecorded
+    | SettingsApplied
+    | AnchorsInstalled
+    | UsageRecorded
+    | ReportOpened
+    | ReportDiscarded
+    | ReportClosed
+    | ReportsDelivered
+    | ReportsAcknowledged
+    | ReportsPurged
+    | DocumentAccepted
+    | AckReceived
+    | PolicyInstalled
+    | TrustCodeInstalled
+)
+
+
+def kind_of(event_type: type[Event]) -> str:
+    """ReportClosed -> report-closed: the word in the journal."""
+    name = event_type.__name__
+    return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
+
+
+_TYPES: dict[str, type[Event]] = {kind_of(each): each for each in get_args(Event)}
+
+
+def kind(event: Event) -> str:
+    """The event's name as it stands in the journal, such as `report-closed`."""
+    return kind_of(type(event))
+
+
+def encode(event: Event) -> bytes:
+    """One event as compact UTF-8 JSON: `v` (format), `type`, then its fields; bytes are base64."""
+    body = {"v": FORMAT, "type": kind(event), **to_plain(event)}
+    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(data: bytes) -> Event:
+    """The event that `encode` wrote. Raises ValueError, naming what is wrong, for anything else."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not an event: {error}") from None
+    if not isinstance(body, dict) or body.pop("v", None) != FORMAT:
+        raise ValueError(f"not an event of format {FORMAT}: it was written by another version of the agent")
+    word = body.pop("type", None)
+    if not isinstance(word, str) or word not in _TYPES:
+        raise ValueError(f"unknown event type {word!r}: it was written by a newer version of the agent")
+    try:
+        event: Event = from_plain(_TYPES[word], body)
+    except ValueError as error:
+        raise ValueError(f"event {word}: {error}") from None
+    return event

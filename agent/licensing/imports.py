@@ -1,0 +1,174 @@
+"""Installing what the authority sent: from verified documents to events, and from every refusal to its answer.
+
+Verification is formats/envelope.py's; a file of which one document fails there is refused as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from agent.formats.documents import Ack, Kind, Policy, TrustCode
+from agent.formats.envelope import Floor, Opened, open_documents
+from agent.formats.errors import DocumentError
+from agent.licensing.draft import Draft
+from agent.licensing.events import (
+    AckReceived,
+    DocumentAccepted,
+    Event,
+    PolicyInstalled,
+    ReportsAcknowledged,
+    ReportsPurged,
+    TrustCodeInstalled,
+)
+from agent.licensing.notices import ContentWasRefused
+from agent.licensing.ports import StoredReport
+from agent.licensing.refusals import SUCCESS, code
+from agent.licensing.reports import moves
+
+_NAMED = 10
+"""How many reports a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentResult:
+    """What became of one document. `kind` is `file` when the whole file was refused; `reason` is None on success."""
+
+    kind: str
+    code: str
+    message: str
+    reason: str | None = None
+
+
+def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...]:
+    """Verify `content` and add the events of what it installs to the draft; one result a document, in order of effect.
+
+    Refused documents add a notice and no event.
+    """
+    state = draft.state
+
+    def floor(kind: Kind) -> Floor | None:
+        last = state.floors.get(kind)
+        return None if last is None else Floor(last.serial, last.digest)
+
+    try:
+        opened = open_documents(
+            content,
+            addressee=draft.context.profile.udi,
+            device_key=draft.context.signer.public_key,
+            anchors=state.anchors,
+            now=draft.at,
+            skew=draft.context.skew,
+            lab=draft.context.lab,
+            floor=floor,
+        )
+    except DocumentError as error:
+        return (_refuse(draft, DocumentResult("file", code(error.reason), error.message, error.reason), who),)
+    results = []
+    for document in opened:
+        result, events = _effect(draft, document)
+        if result.code != SUCCESS:
+            result = _refuse(draft, result, who)
+        if events:
+            draft.settle_clock()
+            for event in events:
+                draft.emit(event)
+            draft.emit(_accepted(draft.at, document))
+        results.append(result)
+    return tuple(results)
+
+
+def _refuse(draft: Draft, result: DocumentResult, who: str) -> DocumentResult:
+    draft.notices.append(ContentWasRefused(result.kind, result.code, result.reason or "", result.message, who))
+    return result
+
+
+def _accepted(at: int, opened: Opened) -> DocumentAccepted:
+    floor = opened.floor
+    return DocumentAccepted(at, opened.document.kind, floor.serial, floor.digest)
+
+
+def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
+    """The answer to one verified document, and its events."""
+    document = opened.document
+    if opened.replay:
+        return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
+    match document:
+        case TrustCode():
+            event = TrustCodeInstalled(
+                draft.at, document.certificate, document.key_id, document.not_before, document.not_after
+            )
+            return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
+        case Policy():
+            installed = PolicyInstalled(draft.at, document.terms)
+            return DocumentResult(document.kind, SUCCESS, f"policy {document.terms.name} installed"), [installed]
+        case Ack():
+            return _acknowledge(draft, document)
+
+
+def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
+    """Reports that the ACK names rightly are acknowledged and purged; for the others nothing changes.
+
+    An ACK that names nothing rightly is refused.
+    """
+    before = {number for e in draft.events if isinstance(e, ReportsAcknowledged) for number in e.report_ids}
+    found: list[StoredReport] = []
+    earlier = 0
+    unknown: list[int] = []
+    differing: list[int] = []
+    for report_id, digest in ack.acknowledged:
+        stored = draft.context.reads.by_id(report_id)
+        if report_id in before or (stored is not None and not moves(stored.state, "acknowledged")):
+            earlier += 1
+        elif stored is None:
+            if _was_purged(draft, report_id):
+                earlier += 1
+            else:
+                unknown.append(report_id)
+        elif stored.digest != digest:
+            differing.append(report_id)
+        else:
+            found.append(stored)
+    parts = [f"{len(found)} reports acknowledged"]
+    if earlier:
+        parts.append(f"{earlier} were acknowledged before")
+    if unknown:
+        parts.append(f"not acknowledged, because no closed report has this id: {_listed(unknown)}")
+    if differing:
+        parts.append(f"not acknowledged, because the report here has another digest: {_listed(differing)}")
+    message = "; ".join(parts)
+    if not found and not earlier and ack.acknowledged:
+        reason = "other-digest" if differing else "unknown-report"
+        return DocumentResult(ack.kind, code(reason), message, reason), []
+    return DocumentResult(ack.kind, SUCCESS, message), _acknowledged(draft.at, ack, found)
+
+
+def _was_purged(draft: Draft, report_id: int) -> bool:
+    """Whether a report with this id was closed here and is gone, as far as ids tell."""
+    state = draft.state
+    if not state.first_report_id <= report_id < state.next_report_id:
+        return False
+    return all(use.report is None or use.report.report_id != report_id for use in state.licences.values())
+
+
+def _acknowledged(at: int, ack: Ack, found: list[StoredReport]) -> list[Event]:
+    account = ack.heading.account
+    events: list[Event] = []
+    if found:
+        ids = tuple(sorted(stored.report_id for stored in found))
+        by_state = Counter(stored.state for stored in found)
+        events = [ReportsAcknowledged(at, ids, tuple(sorted(by_state.items()))), ReportsPurged(at, ids)]
+    events.append(
+        AckReceived(
+            at=at,
+            reported_upto=max((stored.end for stored in found), default=0),
+            smart_account=account.smart_account if account else "",
+            virtual_account=account.virtual_account if account else "",
+        )
+    )
+    return events
+
+
+def _listed(numbers: list[int]) -> str:
+    more = len(numbers) - _NAMED
+    return ", ".join(map(str, numbers[:_NAMED])) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,157 @@
+"""What the kernel and the seam ask of a store: protocols and plain values only, no SQL, no files, no YANG.
+
+A unit of work is one durable transaction: the events of a decision, the encoded forms of the reports that it closed,
+and, when a configuration commit caused it, the new running configuration (design: Durable before visible).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+from agent.licensing.events import Event
+
+ReportState = Literal["closed", "pending", "unacknowledged", "acknowledged"]
+"""The states that a stored report can be in; an open report is never stored, a purged one is gone.
+
+`pending` (sent, not yet answered) is the push side's; no event of this release leads to it.
+"""
+
+Part = Literal["summary", "detail"]
+"""Which encoded form of a report is wanted: its entry in the key list, or the one with the signed document."""
+
+
+class StorageError(Exception):
+    """A store could not keep or read something, and nothing of it has happened; the message says what to do next."""
+
+
+class StorageFullError(StorageError):
+    """There is no space left for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """The four encoded forms of one report, opaque to kernel and store.
+
+    Each is the beginning of a list entry up to, but without, the report-state leaf, which is the entry's last; the
+    seam that made them adds the state and the end on reading. So they never change while the state does.
+    """
+
+    summary_xml: bytes
+    summary_json: bytes
+    detail_xml: bytes
+    detail_json: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """One closed report with all that is kept of it. Times are epoch seconds, `digest` is sha-256 in hex."""
+
+    report_id: int
+    key: str
+    entitlement_tag: str
+    license_name: str
+    start: int
+    end: int
+    closed_at: int
+    close_reason: str
+    state: ReportState
+    digest: str
+    document: bytes
+    encoded: EncodedRow
+
+
+class ReportRow(NamedTuple):
+    """What a list read needs of one report: identity, state and one pair of encoded prefixes."""
+
+    report_id: int
+    key: str
+    state: ReportState
+    xml: bytes
+    json: bytes
+
+
+class ReportReads(Protocol):
+    """Closed reports, read on any thread; never blocks the writer, holds no database snapshot between calls."""
+
+    def find(self, key: str) -> StoredReport | None:
+        """The report with this rum-report-key (`PID:…,SN:…,REPORT:<id>`); cost independent of how many wait."""
+        ...
+
+    def by_id(self, report_id: int) -> StoredReport | None:
+        """The report with this id; cost independent of how many wait."""
+        ...
+
+    def find_row(self, key: str, part: Part) -> ReportRow | None:
+        """Like `find`, with one encoded form only."""
+        ...
+
+    def pages(self, after_id: int, upto_id: int, limit: int, part: Part) -> Sequence[ReportRow]:
+        """At most `limit` rows with after_id < report_id <= upto_id, in ascending order of id."""
+        ...
+
+    def max_id(self) -> int:
+        """The highest stored report id, 0 when there is none."""
+        ...
+
+
+class UnitOfWork(Protocol):
+    """One transaction. Nothing put in is visible or durable before `commit`, and never after `rollback`."""
+
+    def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
+        """Add events to the journal, in order, and apply those that touch report rows.
+
+        ReportClosed inserts a row in state `closed` with `rows[report_id]`; ReportsDelivered sets `unacknowledged`;
+        ReportsAcknowledged sets `acknowledged`; ReportsPurged deletes. Ids that are not stored are passed over.
+        """
+        ...
+
+    def put_state(self, snapshot: bytes) -> None:
+        """Keep a snapshot of the kernel's state as of the events appended so far; older events may be dropped."""
+        ...
+
+    def put_config(self, document: bytes) -> None:
+        """Keep the whole running configuration as opaque bytes."""
+        ...
+
+    def commit(self) -> None:
+        """Make it all durable (synchronous). Raises when that failed; then nothing of it has happened."""
+        ...
+
+    def rollback(self) -> None:
+        """Forget all of it."""
+        ...
+
+
+class Loaded(NamedTuple):
+    """What a start begins with: the last snapshot, the events after it in order, and the running configuration."""
+
+    snapshot: bytes | None
+    events: Sequence[Event]
+    config: bytes | None
+
+
+class Store(Protocol):
+    """The durable home of one agent. Writes come from one thread, reads from any."""
+
+    @property
+    def reports(self) -> ReportReads:
+        """The closed reports."""
+        ...
+
+    def begin(self) -> UnitOfWork:
+        """Start a unit of work; one at a time."""
+        ...
+
+    def load(self) -> Loaded:
+        """Read and authenticate what is kept. Raises when the journal was altered or is from a newer version."""
+        ...
+
+    def journal_length(self) -> int:
+        """How many events stand after the last snapshot (the seam decides when to make the next one)."""
+        ...
+
+    def close(self) -> None:
+        """Release files and locks."""
+        ...

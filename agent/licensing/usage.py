@@ -1,0 +1,63 @@
+"""Measuring: how counts over time become measurement rows; no reports' life, no signing.
+
+A row is a span of constant count (slp-facts section 4.2). Rows of one open report follow each other without a gap; a
+span of no length leaves no row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from agent.formats import rum
+
+SAMPLE_SECONDS = rum.SAMPLE_SECONDS
+"""How often usage is confirmed as still holding; what a crash can lose at most."""
+DAILY_SECONDS = 86_400
+MAX_COUNT = 2**32 - 1
+MAX_ROWS = rum.MAX_MEASUREMENTS
+"""Rows after which a report is closed, so that a count that changes every second cannot make it grow for ever."""
+
+
+class Span(NamedTuple):
+    """`used` licences were in use from `start` to `end` (epoch seconds, start < end)."""
+
+    start: int
+    end: int
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenReport:
+    """What is being measured for one licence: finished rows, and the row that is running since `row_start`.
+
+    `outage` (start, end) and `clock_change` (seconds) are what the report has to state about the time before it.
+    """
+
+    report_id: int
+    start: int
+    row_start: int
+    count: int
+    rows: tuple[Span, ...] = ()
+    outage: tuple[int, int] | None = None
+    clock_change: int | None = None
+
+    def changed(self, at: int, count: int) -> OpenReport:
+        """The same report with `count` from `at` on; a row that had no length is forgotten."""
+        if count == self.count:
+            return self
+        return replace(self, rows=self.spans(at), row_start=at, count=count)
+
+    def spans(self, end: int) -> tuple[Span, ...]:
+        """All rows up to `end`. Neighbours of equal count are one row; a last row of no length is left out."""
+        if end <= self.row_start:
+            return self.rows
+        last = self.rows[-1] if self.rows else None
+        if last is not None and last.used == self.count and last.end == self.row_start:
+            return (*self.rows[:-1], Span(last.start, end, self.count))
+        return (*self.rows, Span(self.row_start, end, self.count))
+
+
+def licence_seconds(spans: tuple[Span, ...]) -> int:
+    """Count times seconds over all spans: what must be conserved from recording to the last report."""
+    return sum((span.end - span.start) * span.used for span in spans)

@@ -1,0 +1,207 @@
+"""Random lives of a product instance: usage is conserved, each second of it in exactly one report, without overlap."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+import pytest
+
+from agent.formats.documents import PolicyClass, PolicyTerms
+from agent.licensing.commands import Command
+from agent.licensing.draft import CLOCK_TOLERANCE
+from agent.licensing.engine import Decision
+from agent.licensing.events import ClockChanged, OutageRecorded, ReportClosed, ReportsPurged
+from agent.licensing.reports import figures
+from agent.licensing.settings import Settings
+from agent.licensing.usage import licence_seconds
+from tests.licensing.kit import DAY, T0, Authority, Device
+
+NAMES = ("network-advantage", "dna-advantage", "voice-session")
+STEPS = st.sampled_from([0, 0, 1, 7, 60, 899, 900, 901, 3600, DAY, 40 * DAY]) | st.integers(0, 2 * DAY)
+BACK = st.sampled_from([-1, -60, -61, -3433, -DAY, -400 * DAY])
+ACTIONS = st.one_of(
+    st.tuples(st.just("use"), st.sampled_from(NAMES), st.sampled_from([0, 0, 1, 2, 5, 2**32 - 1])),
+    st.tuples(st.just("use"), st.sampled_from(["hseck9", "nothing"]), st.integers(0, 3)),
+    st.sampled_from([("close",), ("tick",), ("crash",), ("stop",), ("nonsense",)]),
+    st.tuples(st.sampled_from(["deliver", "ack"]), st.integers(0, 7)),
+    st.tuples(st.just("levels"), st.lists(st.sampled_from([*NAMES, "hseck9"]), max_size=2).map(tuple)),
+    st.tuples(st.just("policy"), st.integers(0, 90)),
+)
+LIVES = st.lists(st.tuples(ACTIONS, STEPS | BACK), max_size=40)
+
+
+class Observed(Device):
+    """A device whose usage a second, simple bookkeeper adds up from outside: counts times seconds between decisions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.authority = Authority()
+        self.recorded: dict[str, int] = {}
+        self.levels: set[str] = set()
+        self.last = 0
+        self.truth = dict.fromkeys(NAMES, 0)
+        self.all_events: list[Any] = []
+
+    def do(self, command: Command, after: int = 0) -> Decision:
+        was_running = self.state.running
+        decision = super().do(command, after)
+        self.all_events += decision.events
+        if decision.events:
+            if was_running and self.last and self.now >= self.last - CLOCK_TOLERANCE:
+                elapsed = max(self.now - self.last, 0)
+                for name in NAMES:
+                    self.truth[name] += elapsed * self.count(name)
+                self.last += elapsed
+            else:
+                self.last = self.now
+        return decision
+
+    def count(self, name: str) -> int:
+        return max(self.recorded.get(name, 0), name in self.levels)
+
+    def restarted(self, after: int) -> None:
+        """The time before a start was not measured, whether the agent died or was stopped."""
+        self.now += after
+        if self.now < self.last - CLOCK_TOLERANCE or not self.last:
+            self.last = self.now
+        self.last = max(self.last, self.now)
+        truth = dict(self.truth)
+        self.start()
+        self.truth = truth
+        self.last = self.state.at
+        self.levels = set(self.state.settings.boot_levels) & set(NAMES)
+
+    def act(self, action: tuple[Any, ...], after: int) -> None:
+        match action:
+            case ("use", name, count):
+                if self.use(name, count, after).reply.code == "success" and name in NAMES:
+                    self.recorded[name] = count
+            case ("close",):
+                self.close(after)
+            case ("tick",):
+                self.tick(after)
+            case ("crash",):
+                self.restarted(after)
+            case ("stop",):
+                self.stop(after)
+                self.restarted(after)
+            case ("nonsense",):
+                self.install(b"<smartLicense>", after)
+            case ("deliver", some):
+                self.now += after
+                self.deliver(*[number for number in self.store.reports.rows if number % 8 <= some])
+            case ("ack", some):
+                self.now += after
+                rows = [row for row in self.store.reports.rows.values() if row.report_id % 8 <= some]
+                if rows:
+                    self.install(self.authority.ack(self, *[(row.report_id, row.digest) for row in rows]))
+            case ("levels", names):
+                self.now += after
+                self.apply(Settings(boot_levels=names))
+            case ("policy", days):
+                terms = PolicyTerms("Random", perpetual=PolicyClass(days, days, None))
+                self.install(self.authority.file(self.authority.policy(self, terms)), after)
+
+
+def live(life: list[tuple[tuple[Any, ...], int]]) -> Observed:
+    device = Observed()
+    device.trusting(device.authority)
+    device.start()
+    device.last = device.now
+    for action, after in life:
+        # Certificates of the tests are valid for years, not for ever; no life goes back before its first second.
+        device.act(action, after if T0 - 3000 * DAY < device.now + after < T0 + 3000 * DAY else 0)
+    return device
+
+
+def check(device: Observed) -> None:
+    reported = dict.fromkeys(NAMES, 0)
+    for signed in device.documents:
+        name = device.profile.by_tag(signed.report.entitlement_tag).name
+        reported[name] += sum((row.end - row.start) * row.count for row in signed.report.measurements)
+    for tag, use in device.state.licences.items():
+        if use.report is not None:
+            reported[device.profile.by_tag(tag).name] += licence_seconds(use.report.spans(device.state.at))
+    assert reported == device.truth
+    check_spans(device)
+    check_reports(device)
+    assert device.replayed().to_json() == device.state.to_json()
+
+
+def check_spans(device: Observed) -> None:
+    """On each clock: rows of a report follow each other, reports never overlap, and what they say of outages is so."""
+    spans: dict[str, list[tuple[int, int]]] = {}
+    outages = {(event.start, event.end) for event in device.all_events if isinstance(event, OutageRecorded)}
+    by_id = {signed.report.report_id: signed.report for signed in device.documents}
+    for event in device.all_events:
+        if isinstance(event, ClockChanged):
+            spans = {}
+        elif isinstance(event, ReportClosed):
+            report = by_id[event.report_id]
+            rows = [(row.start, row.end) for row in report.measurements]
+            assert all(before[1] == after[0] for before, after in pairwise(rows))
+            assert all(start < end for start, end in rows)
+            known = spans.setdefault(event.entitlement_tag, [])
+            assert not known or known[-1][1] <= rows[0][0]
+            for outage in report.outages:
+                assert (outage.start, outage.end) in outages
+                assert outage.end == rows[0][0]
+            known += rows
+
+
+def check_reports(device: Observed) -> None:
+    ids = [signed.report.report_id for signed in device.documents]
+    assert len(set(ids)) == len(ids)
+    assert [signed.report.sequence for signed in device.documents] == list(range(1, len(ids) + 1))
+    for before, after in pairwise(device.documents):
+        assert after.report.previous_digest == before.digest
+        assert after.report.previous_report_id == before.report.report_id
+    purged = {number for event in device.all_events if isinstance(event, ReportsPurged) for number in event.report_ids}
+    rows = device.store.reports.rows
+    assert set(rows) == set(ids) - purged
+    counted = figures(device.state)
+    assert counted.purged == counted.acknowledged == len(purged)
+    assert counted.waiting == sum(row.state == "unacknowledged" for row in rows.values())
+    assert counted.available == sum(row.state == "closed" for row in rows.values())
+    assert counted.total == counted.collecting + counted.available + counted.waiting + counted.acknowledged
+    signed = {report.report.report_id: report.document for report in device.documents}
+    assert all(row.document == signed[row.report_id] for row in rows.values())
+
+
+@given(LIVES)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_usage_is_conserved(life: list[tuple[tuple[Any, ...], int]]) -> None:
+    check(live(life))
+
+
+@pytest.mark.slow
+@given(LIVES)
+@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+def test_usage_is_conserved_in_many_lives(life: list[tuple[tuple[Any, ...], int]]) -> None:
+    check(live(life))
+
+
+def test_the_bookkeeper_sees_a_loss() -> None:
+    """The check itself can fail: a second that no report holds is noticed."""
+    device = live([(("use", NAMES[0], 2), 0), (("close",), 100)])
+    check(device)
+    device.truth[NAMES[0]] += 2
+    with pytest.raises(AssertionError):
+        check(device)
+
+
+def test_two_months_of_six_licences_pass_whole() -> None:
+    """Ticks every 8 hours, closing daily: every second of 60 days is in exactly one of 360 reports."""
+    device = Device(check=False)
+    names = [*NAMES, "network-essentials", "network-premier", "dna-essentials"]
+    device.start()
+    for name in names:
+        device.use(name, 3)
+    for _ in range(60 * 3):
+        device.tick(after=DAY // 3)
+    assert len(device.documents) == 60 * len(names)
+    total = sum((row.end - row.start) * row.count for signed in device.documents for row in signed.report.measurements)
+    assert total == 60 * DAY * 3 * len(names)

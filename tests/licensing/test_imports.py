@@ -1,0 +1,278 @@
+"""Installing what the authority sends: ACK, policy, trust code; every refusal with its code and an unchanged state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import hashlib
+
+import pytest
+
+from agent.formats import errors
+from agent.formats.documents import Ack, Acknowledged, PolicyClass, PolicyTerms
+from agent.formats.smartlicense import write_documents
+from agent.licensing import refusals
+from agent.licensing.commands import InstallAnchors
+from agent.licensing.notices import (
+    ContentWasRefused,
+    PolicyWasInstalled,
+    ReportsWereAcknowledged,
+    TrustCodeWasInstalled,
+)
+from agent.licensing.reports import figures
+from tests.licensing.kit import DAY, T0, Authority, Device, key, running
+
+ADVANTAGE = "network-advantage"
+TERMS = PolicyTerms("Terms", perpetual=PolicyClass(30, 60, 60))
+
+
+@pytest.fixture
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def device(authority: Authority) -> Device:
+    """Three licences in use, three reports closed, one of them delivered."""
+    made = running().trusting(authority)
+    for name in (ADVANTAGE, "dna-advantage", "voice-session"):
+        made.use(name, 2)
+    made.close(after=DAY // 2)
+    made.deliver(T0)
+    return made
+
+
+def refused(device: Device, content: bytes, code: str, reason: str) -> ContentWasRefused:
+    """The content is refused like this, is told of once, and nothing changes."""
+    before, rows = device.state.to_json(), dict(device.store.reports.rows)
+    decision = device.install(content, after=5)
+    assert (decision.reply.code, decision.reply.reason) == (code, reason)
+    assert decision.events == ()
+    assert device.state.to_json() == before
+    assert device.store.reports.rows == rows
+    (notice,) = decision.notices
+    assert isinstance(notice, ContentWasRefused)
+    assert (notice.code, notice.reason, notice.who) == (code, reason, "collector")
+    assert notice.message == decision.reply.message != ""
+    return notice
+
+
+def test_an_ack_with_policy_and_trust_code(device: Device, authority: Authority) -> None:
+    rows = device.store.reports.rows.values()
+    ack = Ack(authority.heading(device), tuple(Acknowledged(row.report_id, row.digest) for row in rows))
+    file = authority.file(ack, authority.policy(device, TERMS), authority.trust_code(device))
+    decision = device.install(file, after=60)
+    assert decision.reply.code == "success"
+    assert [result.kind for result in decision.reply.documents] == ["trust-code", "policy", "acknowledgement"]
+    assert [result.code for result in decision.reply.documents] == ["success"] * 3
+    assert device.store.reports.rows == {}
+    assert figures(device.state)._asdict() == {
+        "total": 6,
+        "purged": 3,
+        "acknowledged": 3,
+        "waiting": 0,
+        "available": 0,
+        "collecting": 3,
+    }
+    assert device.state.last_ack_at == device.now
+    assert device.state.account == ("Example Networks", "Default")
+    assert [type(notice) for notice in decision.notices] == [
+        TrustCodeWasInstalled,
+        PolicyWasInstalled,
+        ReportsWereAcknowledged,
+    ]
+    assert ReportsWereAcknowledged(3, device.now, device.now + 60 * DAY) in decision.notices
+
+
+def test_reports_are_signed_under_the_trust_code_and_ask_for_none(device: Device, authority: Authority) -> None:
+    assert {signed.report.trust_request for signed in device.documents} == {device.signer.public_key}
+    device.install(authority.file(authority.trust_code(device, years=1)))
+    device.close(after=10)
+    assert {(signed.signing_type, signed.report.trust_request) for signed in device.documents[3:]} == {
+        ("trust-code", None)
+    }
+    device.close(after=400 * DAY)
+    assert {signed.signing_type for signed in device.documents[6:]} == {"builtin"}
+    assert {signed.report.trust_request for signed in device.documents[6:]} == {device.signer.public_key}
+
+
+def test_an_exact_replay_is_success_and_changes_nothing(device: Device, authority: Authority) -> None:
+    rows = device.store.reports.rows.values()
+    ack = Ack(authority.heading(device), tuple(Acknowledged(row.report_id, row.digest) for row in rows))
+    file = authority.file(ack, authority.policy(device, TERMS), authority.trust_code(device))
+    device.install(file)
+    before = device.state.to_json()
+    again = device.install(file, after=DAY)
+    assert again.reply.code == "success"
+    assert "before" in again.reply.message
+    assert (again.events, again.notices) == ((), ())
+    assert device.state.to_json() == before
+
+
+def test_an_ack_for_a_part_acknowledges_that_part(device: Device, authority: Authority) -> None:
+    row = device.store.reports.rows[T0 + 1]
+    open_id = next(use.report.report_id for use in device.state.licences.values() if use.report)
+    content = authority.ack(device, (row.report_id, row.digest), (open_id, "0" * 64), (7, "0" * 64), (T0 + 2, "f" * 64))
+    decision = device.install(content)
+    assert decision.reply.code == "success"
+    assert "1 reports acknowledged" in decision.reply.message
+    assert f"no closed report has this id: {open_id}, 7" in decision.reply.message
+    assert f"another digest: {T0 + 2}" in decision.reply.message
+    assert sorted(device.store.reports.rows) == [T0, T0 + 2]
+    assert figures(device.state)[1:5] == (1, 1, 1, 1)
+
+
+def test_a_later_ack_may_name_purged_reports_again(device: Device, authority: Authority) -> None:
+    named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
+    device.install(authority.ack(device, *named[:2]))
+    decision = device.install(authority.ack(device, *named))
+    assert "1 reports acknowledged; 2 were acknowledged before" in decision.reply.message
+    assert figures(device.state).acknowledged == 3
+
+
+def test_two_acks_in_one_file_count_no_report_twice(device: Device, authority: Authority) -> None:
+    entries = tuple(Acknowledged(row.report_id, row.digest) for row in device.store.reports.rows.values())
+    device.install(
+        authority.file(Ack(authority.heading(device), entries[:2]), Ack(authority.heading(device), entries[1:]))
+    )
+    assert figures(device.state)[1:5] == (3, 3, 0, 0)
+    assert device.store.reports.rows == {}
+
+
+def test_an_ack_of_unknown_reports_only_is_refused(device: Device, authority: Authority) -> None:
+    refused(device, authority.ack(device, (7, "0" * 64)), "requesteditemnotfound", "unknown-report")
+    refused(device, authority.ack(device, (T0, "0" * 64)), "codevalidationfailed", "other-digest")
+    many = [(number, "0" * 64) for number in range(1, 200)]
+    assert (
+        "and 189 more"
+        in refused(device, authority.ack(device, *many), "requesteditemnotfound", "unknown-report").message
+    )
+
+
+def test_a_policy_is_installed_though_the_ack_beside_it_is_refused(device: Device, authority: Authority) -> None:
+    ack = Ack(authority.heading(device), (Acknowledged(7, "0" * 64),))
+    decision = device.install(authority.file(ack, authority.policy(device, TERMS)))
+    assert decision.reply.code == "requesteditemnotfound"
+    assert [result.code for result in decision.reply.documents] == ["success", "requesteditemnotfound"]
+    assert device.state.policy is not None
+    assert set(device.state.floors) == {"policy"}
+
+
+Make = Callable[[Device, Authority], bytes]
+
+
+def _altered(device: Device, authority: Authority) -> bytes:
+    return authority.ack(device).replace(b"Example Networks", b"Example Networkz")
+
+
+def _truncated(device: Device, authority: Authority) -> bytes:
+    return authority.ack(device)[:-40]
+
+
+def _stale(device: Device, authority: Authority) -> bytes:
+    older = authority.policy(device, TERMS)
+    device.install(authority.file(authority.policy(device, TERMS)))
+    return authority.file(older)
+
+
+def _other_device(device: Device, authority: Authority) -> bytes:
+    other = Device(device.profile.with_serial("OTHER"), now=device.now)
+    return authority.file(authority.policy(other, TERMS))
+
+
+REFUSALS: list[tuple[str, str, Make]] = [
+    ("verifysignaturefailed", "bad-signature", _altered),
+    ("msgparse", "malformed", _truncated),
+    ("msgparse", "malformed", lambda d, a: b""),
+    ("msgparse", "malformed", lambda d, a: b"\xff\xfe\x00"),
+    ("msgparse", "malformed", lambda d, a: b'{"payload": NaN'),
+    ("msgparse", "malformed", lambda d, a: b'<!DOCTYPE x [<!ENTITY e "e">]><smartLicense>&e;</smartLicense>'),
+    ("missingentry", "no-document", lambda d, a: b"<smartLicense/>"),
+    ("messageeventexceedspeer", "too-large", lambda d, a: b" " * (5 << 20)),
+    ("matchidentifier", "wrong-addressee", _other_device),
+    ("matchnonce", "stale-serial", _stale),
+    ("couldnotvalidatetrustchain", "untrusted-signer", lambda d, a: Authority("another").ack(d)),
+    ("matchvendor", "lab-mismatch", lambda d, a: Authority(lab=True).ack(d)),
+    ("invalidresponse", "issued-in-future", lambda d, a: a.file(a.policy(d, TERMS, issued=d.now + DAY))),
+    ("certexpired", "expired", lambda d, a: a.file(a.policy(d, TERMS, expires=d.now - DAY))),
+    ("certificatemismatch", "wrong-key", lambda d, a: a.file(a.trust_code(d, key("someone else")))),
+]
+
+
+@pytest.mark.parametrize(("code", "reason", "make"), REFUSALS, ids=[f"{n}-{r[1]}" for n, r in enumerate(REFUSALS)])
+def test_refused_documents_change_nothing(
+    device: Device, authority: Authority, code: str, reason: str, make: Make
+) -> None:
+    refused(device, make(device, authority), code, reason)
+
+
+def test_a_report_of_the_device_is_no_document_for_it(device: Device) -> None:
+    document = device.store.reports.rows[T0].document
+    refused(device, document, "notsupported", "unknown-type")
+
+
+def test_a_trust_code_cannot_sign_documents(device: Device, authority: Authority) -> None:
+    """A device's own certificate is issued by the same root, but is not for signing documents."""
+    authority.signer = authority.trust_code(device, key("authority signer")).certificate
+    refused(device, authority.ack(device), "signcertverificationfailed", "not-a-signer")
+
+
+def test_without_anchors_nothing_is_believed(authority: Authority) -> None:
+    device = running()
+    refused(device, authority.file(authority.policy(device, TERMS)), "couldnotvalidatetrustchain", "untrusted-signer")
+
+
+def test_a_bare_json_document_is_taken_too(device: Device, authority: Authority) -> None:
+    assert device.install(authority.sign(authority.policy(device, TERMS))).reply.code == "success"
+    assert write_documents([]) == b"<smartLicense></smartLicense>\n"
+
+
+def test_refusal_after_the_clock_was_set_back_changes_nothing_either(device: Device) -> None:
+    device.now -= 5000
+    refused(device, b"<smartLicense/>", "missingentry", "no-document")
+
+
+def test_anchors_are_replaced_and_an_equal_set_is_no_event(device: Device, authority: Authority) -> None:
+    assert device.do(InstallAnchors((authority.anchor,))).events == ()
+    other = Authority("another")
+    device.do(InstallAnchors((other.anchor,)))
+    refused(device, authority.file(authority.policy(device, TERMS)), "couldnotvalidatetrustchain", "untrusted-signer")
+
+
+def test_delivery_moves_each_report_once(device: Device) -> None:
+    before = figures(device.state)
+    assert (before.available, before.waiting) == (2, 1)
+    assert device.deliver(T0, T0 + 1, T0 + 1, 12345).events[0].report_ids == (T0 + 1,)  # type: ignore[union-attr]
+    assert device.deliver(T0, T0 + 1).events == ()
+    after = figures(device.state)
+    assert (after.available, after.waiting) == (1, 2)
+
+
+def test_delivery_of_many_reports_walks_in_pages() -> None:
+    device = Device(check=False)
+    device.start()
+    device.use(ADVANTAGE, 1)
+    for _ in range(1200):
+        device.close(after=10)
+    moved = device.deliver(*range(T0, T0 + 5000, 2))
+    assert len(moved.events[0].report_ids) == 600  # type: ignore[union-attr]
+    assert figures(device.state).waiting == 600
+
+
+def test_purged_documents_were_the_signed_ones(device: Device, authority: Authority) -> None:
+    """What waits is byte for byte what was signed; nothing else is purged than what an ACK named."""
+    for row in device.store.reports.rows.values():
+        signed = device.verified(row.document)
+        assert signed.digest == row.digest
+        assert hashlib.sha256(signed.document).digest() == hashlib.sha256(row.document).digest()
+    row = device.store.reports.rows[T0 + 2]
+    device.install(authority.ack(device, (row.report_id, row.digest)))
+    assert sorted(device.store.reports.rows) == [T0, T0 + 1]
+
+
+def test_every_way_to_fail_has_a_line_in_the_table(error_enum: frozenset[str]) -> None:
+    classes = [
+        each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.DocumentError)
+    ]
+    assert {each.reason for each in classes} <= set(refusals.CODES)
+    assert set(refusals.CODES.values()) <= error_enum
+    assert refusals.code("of a later release") == "codevalidationfailed"
