@@ -1,0 +1,1 @@
+"""Durable keeping: one SQLite transaction a decision, sealed keys, the state folder. Knows ports and events only."""

@@ -1,0 +1,77 @@
+"""The codes that show whether a row is what the agent wrote: HMAC-SHA-256 over unambiguous bytes; no SQL here.
+
+The journal is a chain (each code covers the one before). Rows that come and go are authenticated one by one, and the
+sum of their codes stands in an authenticated head row, so a row that was removed or brought back shows as well. What
+this cannot show is a whole database put back to an older time: reports' hash chain and epoch are for that.
+Source: RFC 2104; the sum is the additive multiset hash MSet-Add-Hash (Clarke et al., ASIACRYPT 2003).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from agent.licensing.ports import StoredReport
+
+START = bytes(32)
+"""The chain's value before the first event, and the sum of no rows."""
+
+
+class Authentication:
+    """Codes under one key; each kind of row has a key of its own, derived from it."""
+
+    __slots__ = ("_keys",)
+
+    _KINDS = ("journal", "snapshot", "config", "report", "head", "user", "users")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:
+            raise ValueError("the journal key has 32 bytes")
+        self._keys = {kind: hmac.digest(key, b"slp-agent store\0" + kind.encode(), "sha256") for kind in self._KINDS}
+
+    def code(self, kind: str, *parts: bytes | int | str | None) -> bytes:
+        """32 bytes over all `parts` in order, as a row of `kind`."""
+        return hmac.digest(self._keys[kind], join(*parts), "sha256")
+
+    def __repr__(self) -> str:
+        return "<Authentication>"
+
+
+def join(*parts: bytes | int | str | None) -> bytes:
+    """One byte string for a sequence of values, different for different sequences."""
+    pieces: list[bytes] = []
+    for part in parts:
+        match part:
+            case None:
+                pieces.append(b"n0:")
+            case bytes():
+                pieces += (b"b%d:" % len(part), part)
+            case int():
+                text = b"%d" % part
+                pieces += (b"i%d:" % len(text), text)
+            case str():
+                text = part.encode("utf-8", "surrogatepass")
+                pieces += (b"s%d:" % len(text), text)
+    return b"".join(pieces)
+
+
+def report_seal(report: StoredReport) -> bytes:
+    """SHA-256 over all of a report that never changes; its row's code covers this and the state."""
+    encoded = report.encoded
+    return hashlib.sha256(
+        join(
+            report.report_id, report.key, report.entitlement_tag, report.license_name, report.start, report.end,
+            report.closed_at, report.close_reason, report.digest, report.document,
+            encoded.summary_xml, encoded.summary_json, encoded.detail_xml, encoded.detail_json,
+        )
+    ).digest()  # fmt: skip
+
+
+def add(total: bytes, code: bytes) -> bytes:
+    """The sum of codes with one row more."""
+    return ((int.from_bytes(total) + int.from_bytes(code)) % 2**256).to_bytes(32)
+
+
+def subtract(total: bytes, code: bytes) -> bytes:
+    """The sum of codes with one row less."""
+    return ((int.from_bytes(total) - int.from_bytes(code)) % 2**256).to_bytes(32)

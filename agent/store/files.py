@@ -1,0 +1,60 @@
+"""Writing small private files so that a crash leaves the old one or the new one; knows no format and no folder.
+
+Source: POSIX rename(2) and fsync(2); a new name is durable only once its directory has been synced too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+import secrets
+import stat
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, mode 0600, whole or not at all, durable on return. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    sync_directory(path.parent)
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """As `write_private`, but raises FileExistsError where there is a file already."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    write_private(draft, data)
+    try:
+        os.link(draft, path, follow_symlinks=False)
+    finally:
+        draft.unlink()
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The file's bytes. Raises OSError, or ValueError when it is longer than `limit` bytes or not a regular file."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"is longer than {limit} bytes")
+    return data

@@ -1,0 +1,351 @@
+"""The store on SQLite: journal, snapshot, configuration and report rows in one file, one transaction a unit of work.
+
+Everything is authenticated (authentication.py): `load` checks all of it, and each transaction what it builds on.
+Implements agent/licensing/ports.py; users have their own module, keys are never in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from agent.licensing import events as kernel
+from agent.licensing.events import Event
+from agent.licensing.ports import EncodedRow, Loaded, ReportState, StoredReport
+from agent.store import authentication as codes
+from agent.store.authentication import Authentication
+from agent.store.database import Readers, create_file, open_writer, translated
+from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
+from agent.store.projection import Change, Delete, Insert, SetState, changes
+from agent.store.reads import STATE_CODES, SqliteReports, stored_reports
+
+
+class _Head(NamedTuple):
+    """The one row that says how far everything has come: last event, number and sum of report rows, configuration."""
+
+    seq: int
+    chain: bytes
+    report_count: int
+    report_sum: bytes
+    config: bytes | None
+
+
+class _Record(NamedTuple):
+    """An event as it goes into the journal."""
+
+    at: int
+    kind: str
+    body: bytes
+
+
+class _Append(NamedTuple):
+    records: tuple[_Record, ...]
+    changes: tuple[Change, ...]
+
+
+class _State(NamedTuple):
+    snapshot: bytes
+
+
+class _Config(NamedTuple):
+    document: bytes
+
+
+class SqliteStore:
+    """agent.licensing.ports.Store over one database file. `begin`, `load` and the units belong to one thread."""
+
+    def __init__(self, path: Path, journal_key: bytes) -> None:
+        """Open an existing database, bringing it up to this version. Raises StoreError."""
+        self._authentication = Authentication(journal_key)
+        self._path = path
+        self._connection = open_writer(path, self._authentication)
+        self._readers = Readers(path)
+        self._open_unit: SqliteUnit | None = None
+        self.reports = SqliteReports(self._readers)
+        try:
+            with translated(f"read {path}"):
+                self._head = self._read_head()
+                self._snapshot_seq = self._read_snapshot_seq()
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def create(path: Path, journal_key: bytes) -> None:
+        """Make a new, empty database at `path` (init does it once). Raises StoreError."""
+        create_file(path, Authentication(journal_key))
+
+    def begin(self) -> SqliteUnit:
+        """Start a unit of work. Raises StoreError while another one is open."""
+        if self._open_unit is not None:
+            raise StoreError("a unit of work is open already: commit it or roll it back first")
+        self._open_unit = SqliteUnit(self)
+        return self._open_unit
+
+    def journal_length(self) -> int:
+        """How many events stand after the last snapshot."""
+        return self._head.seq - self._snapshot_seq
+
+    def close(self) -> None:
+        """Close all connections; the last one to close folds the write-ahead log into the file."""
+        self._readers.close()
+        self._connection.close()
+
+    # Starting
+
+    def load(self) -> Loaded:
+        """Read and check everything that is kept. Raises JournalDamaged, StoreNewerError or StoreError."""
+        with translated(f"read {self._path}"):
+            self._connection.execute("BEGIN")
+            try:
+                self._head = self._read_head()
+                seq, chain, snapshot = self._read_snapshot()
+                self._snapshot_seq = seq
+                events = tuple(self._read_events(seq, chain))
+                config = self._read_config()
+                self._check_reports()
+            finally:
+                self._connection.execute("COMMIT")
+        return Loaded(snapshot, events, config)
+
+    def _read_head(self) -> _Head:
+        row = self._one("SELECT seq, chain, report_count, report_sum, config, mac FROM head WHERE id = 1")
+        if row is None:
+            raise JournalDamaged("head", 1, "the row is missing")
+        *fields, mac = row
+        head = _Head(*fields)
+        if mac != self._authentication.code("head", *head):
+            raise JournalDamaged("head", 1, "it was changed, or authenticated under another journal key")
+        return head
+
+    def _read_snapshot_seq(self) -> int:
+        row = self._one("SELECT seq FROM snapshot WHERE id = 1")
+        return 0 if row is None else int(row[0])
+
+    def _read_snapshot(self) -> tuple[int, bytes, bytes | None]:
+        row = self._one("SELECT seq, chain, body, mac FROM snapshot WHERE id = 1")
+        if row is None:
+            return 0, codes.START, None
+        seq, chain, body, mac = row
+        if mac != self._authentication.code("snapshot", seq, chain, body):
+            raise JournalDamaged("snapshot", 1, "it was changed")
+        return seq, chain, body
+
+    def _read_events(self, seq: int, chain: bytes) -> Iterator[Event]:
+        rows = self._connection.execute(
+            "SELECT seq, at, type, body, mac FROM journal WHERE seq > ? ORDER BY seq", (seq,)
+        )
+        for number, at, kind, body, mac in rows:
+            seq += 1
+            if number != seq:
+                raise JournalDamaged("journal", seq, "the row is missing")
+            chain = self._authentication.code("journal", chain, number, at, kind, body)
+            if mac != chain:
+                raise JournalDamaged("journal", number, "it, or the row before it, was changed")
+            try:
+                yield kernel.decode(body)
+            except ValueError as error:
+                # Authentic, so it was an agent that wrote it: one that knows more.
+                raise StoreNewerError(f"journal row {number}: {error}; run the newer agent that wrote it") from error
+        if (seq, chain) != (self._head.seq, self._head.chain):
+            raise JournalDamaged("journal", seq + 1, f"rows up to {self._head.seq} are missing or were changed")
+
+    def _read_config(self) -> bytes | None:
+        row = self._one("SELECT body, mac FROM config WHERE id = 1")
+        body: bytes | None
+        body, mac = row or (None, None)
+        if mac != self._head.config:
+            raise JournalDamaged("config", 1, "it is not the configuration that was committed last")
+        if body is not None and mac != self._authentication.code("config", body):
+            raise JournalDamaged("config", 1, "it was changed")
+        return body
+
+    def _check_reports(self) -> None:
+        """Every row's seal and code, and their number and sum: one pass over all bytes, one row in memory."""
+        # A damaged index would hide a report from whoever asks for it by key.
+        trouble = self._one("PRAGMA integrity_check(reports)")
+        if trouble != ("ok",):
+            raise JournalDamaged("reports", "", str(trouble and trouble[0]))
+        count, total = 0, codes.START
+        for report, seal, mac in stored_reports(self._connection):
+            if seal != codes.report_seal(report):
+                raise JournalDamaged("reports", report.report_id, "it was changed")
+            if mac != self._report_code(report.report_id, STATE_CODES[report.state], seal):
+                raise JournalDamaged("reports", report.report_id, "its state was changed")
+            count, total = count + 1, codes.add(total, mac)
+        if (count, total) != (self._head.report_count, self._head.report_sum):
+            raise JournalDamaged(
+                "reports", "", f"{self._head.report_count} rows were kept, {count} are there, or not the same ones"
+            )
+
+    # Writing; called by SqliteUnit.commit only
+
+    def _perform(self, work: Sequence[_Append | _State | _Config]) -> None:
+        """All of `work` in one durable transaction, or nothing. Raises StoreError."""
+        connection = self._connection
+        with translated("save"):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if self._read_head() != self._head:
+                    raise StoreError("the database was changed by another program: end it, then restart the agent")
+                head, snapshot_seq = self._head, self._snapshot_seq
+                for piece in work:
+                    match piece:
+                        case _Append():
+                            head = self._append(head, piece)
+                        case _State():
+                            self._put_snapshot(head, piece.snapshot)
+                            snapshot_seq = head.seq
+                        case _Config():
+                            head = head._replace(config=self._put_config(piece.document))
+                connection.execute(
+                    "UPDATE head SET seq = ?, chain = ?, report_count = ?, report_sum = ?, config = ?, mac = ?",
+                    (*head, self._authentication.code("head", *head)),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                # SQLite may have rolled back on its own; a second time is an error that would hide the first.
+                if connection.in_transaction:
+                    with contextlib.suppress(apsw.Error):
+                        connection.execute("ROLLBACK")
+                raise
+        self._head, self._snapshot_seq = head, snapshot_seq
+
+    def _append(self, head: _Head, piece: _Append) -> _Head:
+        seq, chain = head.seq, head.chain
+        for record in piece.records:
+            seq += 1
+            chain = self._authentication.code("journal", chain, seq, *record)
+            self._connection.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", (seq, *record, chain))
+        head = head._replace(seq=seq, chain=chain)
+        for change in piece.changes:
+            match change:
+                case Insert(report):
+                    head = self._insert(head, report)
+                case SetState(report_ids, state):
+                    head = self._set_state(head, report_ids, state)
+                case Delete(report_ids):
+                    head = self._delete(head, report_ids)
+        return head
+
+    def _insert(self, head: _Head, report: StoredReport) -> _Head:
+        state, seal, encoded = STATE_CODES[report.state], codes.report_seal(report), report.encoded
+        mac = self._report_code(report.report_id, state, seal)
+        try:
+            self._connection.execute(
+                "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    report.report_id, report.key, state, seal, mac, report.entitlement_tag, report.license_name,
+                    report.start, report.end, report.closed_at, report.close_reason, report.digest,
+                    encoded.summary_xml, encoded.summary_json,
+                ),
+            )  # fmt: skip
+            self._connection.execute(
+                "INSERT INTO report_bodies VALUES (?, ?, ?, ?)",
+                (report.report_id, report.document, encoded.detail_xml, encoded.detail_json),
+            )
+        except apsw.ConstraintError as error:
+            raise StoreError(f"report {report.report_id} ({report.key}) is stored already") from error
+        return head._replace(report_count=head.report_count + 1, report_sum=codes.add(head.report_sum, mac))
+
+    def _set_state(self, head: _Head, report_ids: Sequence[int], state: ReportState) -> _Head:
+        total = head.report_sum
+        for report_id in report_ids:
+            row = self._checked_row(report_id)
+            if row is None:
+                continue
+            seal, old = row
+            mac = self._report_code(report_id, STATE_CODES[state], seal)
+            total = codes.add(codes.subtract(total, old), mac)
+            self._connection.execute(
+                "UPDATE reports SET state = ?, mac = ? WHERE report_id = ?", (STATE_CODES[state], mac, report_id)
+            )
+        return head._replace(report_sum=total)
+
+    def _delete(self, head: _Head, report_ids: Sequence[int]) -> _Head:
+        count, total = head.report_count, head.report_sum
+        for report_id in report_ids:
+            row = self._checked_row(report_id)
+            if row is None:
+                continue
+            count, total = count - 1, codes.subtract(total, row[1])
+            self._connection.execute("DELETE FROM reports WHERE report_id = ?", (report_id,))
+            self._connection.execute("DELETE FROM report_bodies WHERE report_id = ?", (report_id,))
+        return head._replace(report_count=count, report_sum=total)
+
+    def _checked_row(self, report_id: int) -> tuple[bytes, bytes] | None:
+        """Seal and code of a row, or None. Raises JournalDamaged: nothing is built on an edited row."""
+        row = self._one("SELECT state, seal, mac FROM reports WHERE report_id = ?", (report_id,))
+        if row is None:
+            return None
+        state, seal, mac = row
+        if mac != self._report_code(report_id, state, seal):
+            raise JournalDamaged("reports", report_id, "its state was changed")
+        return seal, mac
+
+    def _put_snapshot(self, head: _Head, snapshot: bytes) -> None:
+        mac = self._authentication.code("snapshot", head.seq, head.chain, snapshot)
+        self._connection.execute(
+            "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?)", (head.seq, head.chain, snapshot, mac)
+        )
+        self._connection.execute("DELETE FROM journal WHERE seq <= ?", (head.seq,))
+
+    def _put_config(self, document: bytes) -> bytes:
+        mac = self._authentication.code("config", document)
+        self._connection.execute("INSERT OR REPLACE INTO config VALUES (1, ?, ?)", (document, mac))
+        return mac
+
+    def _report_code(self, report_id: int, state: int, seal: bytes) -> bytes:
+        return self._authentication.code("report", report_id, state, seal)
+
+    def _one(self, query: str, bindings: tuple[int, ...] = ()) -> tuple[Any, ...] | None:
+        return self._connection.execute(query, bindings).fetchone()
+
+    def _ended(self, unit: SqliteUnit) -> None:
+        if self._open_unit is unit:
+            self._open_unit = None
+
+
+class SqliteUnit:
+    """agent.licensing.ports.UnitOfWork: gathers in memory and writes at `commit`, so the file is locked only then."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._work: list[_Append | _State | _Config] = []
+        self._done = False
+
+    def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
+        """Add events and what they do to report rows. Raises ValueError for a closed report without encoded row."""
+        self._check_open()
+        records = tuple(_Record(event.at, kernel.kind(event), kernel.encode(event)) for event in events)
+        self._work.append(_Append(records, tuple(changes(events, rows))))
+
+    def put_state(self, snapshot: bytes) -> None:
+        """Keep a snapshot as of the events appended so far, and drop those from the journal."""
+        self._check_open()
+        self._work.append(_State(snapshot))
+
+    def put_config(self, document: bytes) -> None:
+        """Keep the running configuration."""
+        self._check_open()
+        self._work.append(_Config(document))
+
+    def commit(self) -> None:
+        """Make it durable. Raises StoreError (StoreFullError when there is no space); then nothing has happened."""
+        self._check_open()
+        self.rollback()
+        if self._work:
+            self._store._perform(self._work)
+
+    def rollback(self) -> None:
+        """Forget it, and let the next unit begin; harmless after `commit`."""
+        self._done = True
+        self._store._ended(self)
+
+    def _check_open(self) -> None:
+        if self._done:
+            raise StoreError("this unit of work has ended: begin another one")

@@ -1,0 +1,245 @@
+"""What every store does, whatever it is made of: one suite over SQLite and memory, and each against the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+import tempfile
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+import pytest
+
+from agent.licensing.events import ReportsAcknowledged, ReportsDelivered, ReportsPurged, Sampled, Stopped
+from agent.licensing.ports import Loaded, ReportRow, Store, StoredReport
+from agent.store.errors import StoreError
+from agent.store.memory import MemoryStore
+from agent.store.sqlite import SqliteStore
+
+from .samples import JOURNAL_KEY, closed, fill, keep, key_of, row, sampled
+
+
+def sqlite_store(folder: Path) -> SqliteStore:
+    path = folder / "agent.db"
+    SqliteStore.create(path, JOURNAL_KEY)
+    return SqliteStore(path, JOURNAL_KEY)
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    makers: dict[str, Callable[[], Store]] = {"sqlite": lambda: sqlite_store(tmp_path), "memory": MemoryStore}
+    made = makers[request.param]()
+    yield made
+    made.close()
+
+
+def test_a_new_store_is_empty(store: Store) -> None:
+    assert store.load() == Loaded(None, (), None)
+    assert store.journal_length() == 0
+    assert store.reports.max_id() == 0
+    assert store.reports.find(key_of(1)) is None
+    assert store.reports.by_id(1) is None
+    assert store.reports.find_row(key_of(1), "summary") is None
+    assert list(store.reports.pages(0, 10, 10, "detail")) == []
+
+
+def test_what_is_committed_is_there_exactly_as_given(store: Store) -> None:
+    keep(store, sampled(5), closed(7))
+    unit = store.begin()
+    unit.put_config(b"\x00config\xff")
+    unit.commit()
+    assert store.load() == Loaded(None, (sampled(5), closed(7)), b"\x00config\xff")
+    expected = StoredReport(
+        report_id=7,
+        key=key_of(7),
+        entitlement_tag="regid.2026-01.example.ADVANTAGE,1.0_5a3f",
+        license_name="network-advantage",
+        start=1_699_990_000,
+        end=1_700_000_000,
+        closed_at=1_700_000_007,
+        close_reason="requested",
+        state="closed",
+        digest=f"{7:064x}",
+        document=closed(7).document,
+        encoded=row(7),
+    )
+    assert store.reports.find(key_of(7)) == expected
+    assert store.reports.by_id(7) == expected
+    kept = row(7)
+    assert store.reports.find_row(key_of(7), "summary") == ReportRow(
+        7, key_of(7), "closed", kept.summary_xml, kept.summary_json
+    )
+    assert store.reports.find_row(key_of(7), "detail") == ReportRow(
+        7, key_of(7), "closed", kept.detail_xml, kept.detail_json
+    )
+
+
+def test_nothing_shows_before_commit_or_after_rollback(store: Store) -> None:
+    unit = store.begin()
+    unit.append([closed(1)], {1: row(1)})
+    unit.put_config(b"new")
+    unit.put_state(b"state")
+    assert store.reports.by_id(1) is None
+    assert store.load() == Loaded(None, (), None)
+    unit.rollback()
+    assert store.reports.by_id(1) is None
+    assert store.load() == Loaded(None, (), None)
+    keep(store, sampled(1))
+    assert store.load().events == (sampled(1),)
+
+
+def test_states_follow_the_events(store: Store) -> None:
+    fill(store, 4)
+    keep(store, ReportsDelivered(1, (1, 2, 99)))
+    keep(store, ReportsAcknowledged(2, (2, 3), (("closed", 1), ("unacknowledged", 1))), ReportsPurged(2, (3, 98)))
+    pages = store.reports.pages(0, 10, 10, "summary")
+    assert [(each.report_id, each.state) for each in pages] == [
+        (1, "unacknowledged"),
+        (2, "acknowledged"),
+        (4, "closed"),
+    ]
+    assert store.reports.by_id(3) is None
+    assert store.reports.find(key_of(3)) is None
+    assert store.reports.max_id() == 4
+
+
+def test_a_purged_report_may_not_hide_that_its_key_was_used(store: Store) -> None:
+    """An id that is free again can be stored again; that none comes twice is the kernel's promise."""
+    keep(store, closed(1), ReportsPurged(2, (1,)), closed(1))
+    assert store.reports.by_id(1) is not None
+
+
+def test_a_report_is_stored_once(store: Store) -> None:
+    keep(store, closed(1))
+    before = store.load()
+    unit = store.begin()
+    unit.append([sampled(9), closed(2), closed(1)], {1: row(1), 2: row(2)})
+    with pytest.raises(StoreError, match=r"report 1 \(PID:AGENT-1,SN:9ABCDE,REPORT:1\) is stored already"):
+        unit.commit()
+    assert store.load() == before
+    assert store.reports.by_id(2) is None
+    keep(store, closed(2))
+    assert store.reports.max_id() == 2
+
+
+def test_a_closed_report_needs_its_row(store: Store) -> None:
+    unit = store.begin()
+    with pytest.raises(ValueError, match="report 3 was closed without its encoded row"):
+        unit.append([closed(3)], {2: row(2)})
+    unit.rollback()
+    assert store.load().events == ()
+
+
+def test_units_come_one_at_a_time_and_end_once(store: Store) -> None:
+    unit = store.begin()
+    with pytest.raises(StoreError, match="open already"):
+        store.begin()
+    unit.commit()
+    for again in (unit.commit, lambda: unit.put_config(b""), lambda: unit.append([], {}), lambda: unit.put_state(b"")):
+        with pytest.raises(StoreError, match="has ended"):
+            again()
+    unit.rollback()
+    second = store.begin()
+    unit.rollback()
+    with pytest.raises(StoreError, match="open already"):
+        store.begin()
+    second.rollback()
+
+
+def test_a_snapshot_takes_the_place_of_the_events_before_it(store: Store) -> None:
+    keep(store, sampled(1), sampled(2))
+    assert store.journal_length() == 2
+    unit = store.begin()
+    unit.append([sampled(3)], {})
+    unit.put_state(b"after three")
+    unit.append([sampled(4)], {})
+    unit.commit()
+    assert store.journal_length() == 1
+    assert store.load() == Loaded(b"after three", (sampled(4),), None)
+    unit = store.begin()
+    unit.put_state(b"after four")
+    unit.commit()
+    assert store.journal_length() == 0
+    assert store.load() == Loaded(b"after four", (), None)
+    keep(store, sampled(5))
+    assert store.load() == Loaded(b"after four", (sampled(5),), None)
+
+
+def test_pages_walk_all_reports_that_were_there_at_the_start(store: Store) -> None:
+    fill(store, 25)
+    upto = store.reports.max_id()
+    seen: list[int] = []
+    after = 0
+    while page := store.reports.pages(after, upto, 10, "detail"):
+        assert len(page) <= 10
+        seen += [each.report_id for each in page]
+        after = page[-1].report_id
+        # Meanwhile others close and purge: what is new stays out, what is gone is passed over.
+        keep(store, closed(upto + len(seen)), ReportsPurged(1, (after + 1,)))
+    assert seen == [n for n in range(1, 26) if n not in (11, 22)]
+    assert list(store.reports.pages(0, upto, 0, "summary")) == []
+
+
+ids = st.lists(st.integers(1, 8), max_size=4, unique=True).map(tuple)
+event = st.one_of(
+    st.integers(1, 8).map(closed),
+    st.builds(ReportsDelivered, st.integers(0, 99), ids),
+    st.builds(ReportsAcknowledged, st.integers(0, 99), ids, st.just(())),
+    st.builds(ReportsPurged, st.integers(0, 99), ids),
+    st.builds(Sampled, st.integers(0, 99)),
+    st.builds(Stopped, st.integers(0, 99)),
+)
+step = st.one_of(
+    st.tuples(st.just("events"), st.lists(event, max_size=5)),
+    st.tuples(st.sampled_from(["config", "state"]), st.binary(max_size=20)),
+)
+unit_of_work = st.tuples(st.lists(step, max_size=4), st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(unit_of_work, max_size=6))
+def test_sqlite_and_memory_agree_and_sqlite_agrees_with_itself_after_reopening(
+    work: list[tuple[list[tuple[str, Any]], bool]],
+) -> None:
+    """Any units, some of them rolled back or refused, read the same from both; then again from the file alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        disk, memory = sqlite_store(Path(folder)), MemoryStore()
+        for steps, commit in work:
+            assert perform(disk, steps, commit) == perform(memory, steps, commit)
+            assert everything(disk) == everything(memory)
+        disk.close()
+        again = SqliteStore(Path(folder) / "agent.db", JOURNAL_KEY)
+        assert everything(again) == everything(memory)
+        again.close()
+
+
+def perform(store: Store, steps: list[tuple[str, Any]], commit: bool) -> str:
+    unit = store.begin()
+    for word, value in steps:
+        match word:
+            case "events":
+                unit.append(value, {n: row(n) for n in range(9)})
+            case "config":
+                unit.put_config(value)
+            case _:
+                unit.put_state(value)
+    try:
+        if commit:
+            unit.commit()
+        else:
+            unit.rollback()
+    except StoreError as error:
+        return str(error)
+    return ""
+
+
+def everything(store: Store) -> tuple[object, ...]:
+    return (
+        store.load(),
+        store.journal_length(),
+        store.reports.max_id(),
+        [store.reports.by_id(n) for n in range(9)],
+        list(store.reports.pages(0, 9, 9, "summary")),
+        list(store.reports.pages(0, 9, 9, "detail")),
+    )
