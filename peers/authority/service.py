@@ -1,0 +1,231 @@
+"""The authority at work: opens reports, lets core decide, signs, makes it durable, answers; knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from agent.clock import Clock
+from agent.formats import certificates, envelope, jsontext, smartlicense
+from agent.formats.certificates import Certificate
+from agent.formats.documents import Ack, Document, Heading, Kind, Policy, PolicyTerms, TrustCode, read_terms
+from agent.formats.envelope import SignedReport
+from agent.formats.errors import DocumentError, Malformed, NoDocument
+from agent.formats.issue import issue
+from agent.formats.jsontext import Members
+from agent.formats.udi import Udi
+from peers.authority import core
+from peers.authority.core import Decision, Instance, OperatorError, Settings
+from peers.authority.folder import Folder
+from peers.authority.store import Store
+
+TRUST_CODE_SECONDS = 8 * 31_557_600
+MAX_UNAPPROVED = 10_000
+"""First contacts need no credential, so their number is bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a sender of usage gets: an outcome for each report in the order sent, and the licence file if any."""
+
+    outcomes: tuple[dict[str, Any], ...]
+    file: bytes | None
+
+    def count(self, result: str) -> int:
+        return sum(outcome["result"] == result for outcome in self.outcomes)
+
+
+class Authority:
+    """All that clients and operators can ask; safe to call from several threads."""
+
+    def __init__(self, folder: Folder, store: Store, clock: Clock) -> None:
+        self._folder = folder
+        self._store = store
+        self._clock = clock
+        self._skew = int(envelope.DEFAULT_SKEW * max(clock.rate, 1.0))
+
+    @property
+    def folder(self) -> Folder:
+        return self._folder
+
+    def now(self) -> int:
+        return int(self._clock.now())
+
+    def settings(self) -> Settings:
+        return Settings(self._folder.account, self._folder.lab, self._store.policy())
+
+    def submit(self, reports: Sequence[bytes]) -> Answer:
+        """Take the report documents of one product instance.
+
+        Raises NoDocument for none, Malformed when they are from several instances, OperatorError when the authority
+        itself cannot work.
+        """
+        if not reports:
+            raise NoDocument("no report was sent")
+        self._check_own_validity()
+        opened: list[SignedReport | DocumentError] = [self._open(document) for document in reports]
+        genuine = [signed for signed in opened if isinstance(signed, SignedReport)]
+        if len({signed.report.udi.key for signed in genuine}) > 1:
+            raise Malformed("the reports are from several product instances; send each one's by itself")
+        outcomes, file = ({}, None) if not genuine else self._receive(genuine)
+        return Answer(tuple(_outcome(index, entry, outcomes) for index, entry in enumerate(opened)), file)
+
+    def _check_own_validity(self) -> None:
+        try:
+            Certificate(self._folder.certificate, "the authority's own signer certificate").check_time(self.now(), 0)
+        except DocumentError as error:
+            raise OperatorError(error.message) from None
+
+    def _open(self, document: bytes) -> SignedReport | DocumentError:
+        # The pin is compared by core, which remembers the key that a reset instance now comes with.
+        try:
+            return envelope.open_report(
+                document, pinned=lambda _: None, now=self.now(), skew=self._skew, lab=self._folder.lab
+            )
+        except DocumentError as error:
+            return error
+
+    def _receive(self, reports: list[SignedReport]) -> tuple[dict[str, core.Outcome], bytes | None]:
+        udi, now = reports[0].report.udi, self.now()
+        with self._store.transaction():
+            settings, instance = self.settings(), self._store.instance(udi)
+            if instance is None and self._store.unapproved() >= MAX_UNAPPROVED:
+                raise OperatorError("too many instances wait for approval; no new one is taken")
+            known = []
+            if instance is not None and instance.pin is not None:
+                sequences = [signed.report.sequence for signed in reports]
+                ids = [signed.report.report_id for signed in reports]
+                known = self._store.related(udi, instance.pin.epoch, sequences, ids)
+            decision = core.receive(settings, instance, known, reports, now)
+            instance, file = self._issue(settings, decision, now)
+            self._write(instance, decision, now)
+        return {outcome.digest: outcome for outcome in decision.outcomes}, file
+
+    def _write(self, instance: Instance, decision: Decision, now: int) -> None:
+        self._store.put_instance(instance)
+        for signed in decision.file:
+            self._store.file(signed, now)
+        if instance.pin is not None:
+            self._store.drop_waiting(instance.udi, instance.pin.epoch, decision.dropped)
+            self._store.accept(instance.udi, instance.pin.epoch, decision.accepted)
+
+    def _issue(self, settings: Settings, decision: Decision, now: int) -> tuple[Instance, bytes | None]:
+        """Sign what is to be fresh; the file holds the ACK and what travels with it."""
+        instance = decision.instance
+        if not decision.acknowledge:
+            return instance, None
+        if decision.trust == "fresh":
+            instance = self._trust(settings, instance, now)
+        if decision.fresh_policy and settings.policy is not None:
+            heading = _heading(settings, instance, now)
+            policy = self._sign(Policy(heading, settings.policy))
+            instance = replace(instance, policy=policy, policy_terms=settings.policy, serial=heading.serial)
+        if decision.fresh_ack:
+            heading = _heading(settings, instance, now)
+            ack = self._sign(Ack(heading, decision.acknowledge))
+            instance = replace(instance, ack=ack, acknowledged=decision.acknowledge, serial=heading.serial)
+        parts: list[tuple[Kind, bytes]] = []
+        if decision.trust != "none" and instance.trust_code is not None:
+            parts.append(("trust-code", instance.trust_code))
+        if settings.policy is not None and instance.policy is not None:
+            parts.append(("policy", instance.policy))
+        if instance.ack is not None:
+            parts.append(("acknowledgement", instance.ack))
+        return instance, smartlicense.write_documents(parts)
+
+    def _trust(self, settings: Settings, instance: Instance, now: int) -> Instance:
+        if instance.pin is None:
+            return instance
+        heading = _heading(settings, instance, now)
+        until = min(now + TRUST_CODE_SECONDS, Certificate(self._folder.anchor, "the root").not_after)
+        key = instance.pin
+        der = certificates.make_trust_code(
+            self._folder.anchor, self._folder.root, instance.udi, key.public_key, now, until
+        )
+        document = self._sign(TrustCode(heading, der, key.key_id, now, until))
+        return replace(instance, trust_code=document, trust_from=now, trust_until=until, serial=heading.serial)
+
+    def _sign(self, document: Document) -> bytes:
+        return issue(document, self._folder.signer, self._folder.certificate)
+
+    def instances(self) -> list[Instance]:
+        return self._store.instances()
+
+    def instance(self, udi: Udi) -> Instance:
+        """Raises OperatorError when there is no such instance."""
+        found = self._store.instance(udi)
+        if found is None:
+            raise OperatorError(f"{udi.key} is not known; let it send a report first")
+        return found
+
+    def reports(self, udi: Udi) -> list[dict[str, Any]]:
+        return self._store.filed(udi)
+
+    def approve(self, udi: Udi, force: bool, expected_key: str | None = None) -> Instance:
+        """Pin the key and epoch of the latest unapproved report. Raises OperatorError."""
+        with self._store.transaction():
+            instance = core.approve(self.instance(udi), force, expected_key)
+            self._store.put_instance(instance)
+        return instance
+
+    def accept_gap(self, udi: Udi) -> Instance:
+        """Go on at the first waiting report; it is acknowledged when reports are sent again. Raises OperatorError."""
+        with self._store.transaction():
+            instance = self.instance(udi)
+            waiting = self._store.waiting(udi, instance.pin.epoch) if instance.pin else []
+            instance = core.accept_gap(instance, waiting)
+            self._store.put_instance(instance)
+        return instance
+
+    def set_policy(self, terms: PolicyTerms | None) -> None:
+        """From the next answer on, instances get this policy (None: no policy travels)."""
+        with self._store.transaction():
+            self._store.put_policy(terms)
+
+
+def _heading(settings: Settings, instance: Instance, now: int) -> Heading:
+    serial = core.next_serial(instance, now)
+    return Heading(serial, instance.udi, issued=now, lab=settings.lab, account=settings.account)
+
+
+def _outcome(index: int, opened: SignedReport | DocumentError, outcomes: dict[str, core.Outcome]) -> dict[str, Any]:
+    if isinstance(opened, DocumentError):
+        return {"index": index, "result": "refused", "reason": opened.reason, "message": opened.message}
+    outcome = outcomes[opened.digest]
+    members: dict[str, Any] = {
+        "index": index,
+        "udi": outcome.udi.key,
+        "report_id": outcome.report_id,
+        "digest": outcome.digest,
+        "result": outcome.result,
+    }
+    if outcome.reason is not None:
+        members |= {"reason": outcome.reason, "message": outcome.message}
+    return members
+
+
+def read_submission(data: bytes) -> tuple[bytes, ...]:
+    """The report documents of a usage file, or of a JSON list (also as member `usage`) of documents or their texts.
+
+    Raises a DocumentError when it is neither.
+    """
+    if data.lstrip(b" \t\r\n")[:1] not in (b"{", b"["):
+        return smartlicense.read_usage(data).reports
+    limit = smartlicense.MAX_USAGE_FILE
+    value = jsontext.load(data, "the submission", limit, max_members=limit // 16)
+    if isinstance(value, dict) and "usage" not in value:
+        return (data,)
+    entries = Members(value if isinstance(value, dict) else {"usage": value}, "submission").array(
+        "usage", smartlicense.MAX_REPORTS
+    )
+    if not entries:
+        raise NoDocument("the submission holds no report; nothing was reported")
+    return tuple(
+        entry.encode("utf-8") if isinstance(entry, str) else jsontext.dump(entry).encode("ascii") for entry in entries
+    )
+
+
+def read_policy(data: bytes) -> PolicyTerms:
+    """An operator's policy file: the members of a policy body (docs/formats.md). Raises a DocumentError."""
+    return read_terms(Members(jsontext.load(data, "the policy"), "policy"))
