@@ -1,0 +1,1 @@
+"""The operator's commands: a plain client of the RESTCONF interface."""

@@ -1,0 +1,47 @@
+"""How one run of the agent is set up: plain values read from the command line; no files are opened here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+NETCONF_PORT = 830
+RESTCONF_PORT = 443
+
+
+class ConfigError(ValueError):
+    """The command line does not make sense; the message says what would."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen. Port 0 lets the kernel choose; an empty host means all addresses."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Address:
+        """Read `HOST:PORT`, with an IPv6 host in brackets. Raises ConfigError; `name` is what it calls the option."""
+        host, colon, port = text.rpartition(":")
+        if host.startswith("[") and host.endswith("]"):
+            host = host[1:-1]
+        elif ":" in host:
+            raise ConfigError(f"{name}: write an IPv6 address in brackets, as in [::1]:{NETCONF_PORT}, not {text!r}")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
+            raise ConfigError(f"{name}: expected HOST:PORT with a port of 0 to 65535, not {text!r}")
+        return cls(host, int(port))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """One run on one state folder."""
+
+    state_dir: Path
+    netconf: Address = Address("", NETCONF_PORT)
+    restconf: Address = Address("", RESTCONF_PORT)
+    lab_clock_rate: float | None = None
+    lab_clock_start: float | None = None

@@ -1,0 +1,167 @@
+"""Durable before visible: the one way by which a licensing command takes effect. Decides nothing, knows no YANG.
+
+(1) decide, nothing has changed; (2) one transaction; (3) the new state is put in the old one's place; (4) tell others.
+A crash before (2) never happened; after (2) a restart finds it done (design: Durable before visible).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+from dataclasses import dataclass
+import logging
+from typing import cast
+
+from agent.clock import Clock
+from agent.core.providers import UnitOfWork as AnyUnit
+from agent.errors import refuse
+from agent.licensing import deadlines
+from agent.licensing.commands import Command, Tick
+from agent.licensing.engine import Context, Decision, Reply, decide, evolve
+from agent.licensing.events import Event, ReportClosed
+from agent.licensing.notices import Notice
+from agent.licensing.ports import EncodedRow, StorageError, StorageFullError, Store, UnitOfWork
+from agent.licensing.state import State
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_EVERY = 1000
+"""Events after which the next unit of work also keeps a snapshot: it bounds how much a start replays."""
+
+Tell = Callable[[Sequence[Notice], int], None]
+
+
+@contextlib.contextmanager
+def storage_refusals() -> Iterator[None]:
+    """Turn what a store cannot do into a RequestError: resource-denied where space is lacking, else operation-failed.
+
+    The store's own words are meant for clients: they name what to do, and neither files nor contents.
+    """
+    try:
+        yield
+    except StorageFullError as error:
+        log.error("a request was refused: %s", error)
+        raise refuse("resource-denied", str(error)) from error
+    except StorageError as error:
+        log.exception("a request was refused")
+        raise refuse("operation-failed", str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A decision that waits for its unit of work."""
+
+    decision: Decision
+    state: State
+    at: int
+
+
+class Committer:
+    """Holds the licensing state. All but `state` belongs to the core thread (or to start-up, before there is one)."""
+
+    def __init__(
+        self, store: Store, context: Context, clock: Clock, encode: Callable[[ReportClosed], EncodedRow], tell: Tell
+    ) -> None:
+        """Load what the store keeps. Raises what `Store.load` raises, and ValueError for a state of a newer version."""
+        loaded = store.load()
+        state = State() if loaded.snapshot is None else State.from_json(loaded.snapshot)
+        self.state = evolve(state, loaded.events)
+        self.config = loaded.config
+        self._store = store
+        self._context = context
+        self._clock = clock
+        self._encode = encode
+        self._tell = tell
+
+    def run(self, command: Command) -> Reply:
+        """Decide, and make it durable in a transaction of its own. Raises StorageError; nothing has changed then."""
+        unit = self._store.begin()
+        try:
+            change = self._put(command, unit)
+            if change.decision.events:
+                unit.commit()
+        finally:
+            unit.rollback()
+        self._show(change)
+        return change.decision.reply
+
+    def serve(self, command: Command) -> Reply:
+        """`run` for a client. Raises RequestError where the store fails."""
+        with storage_refusals():
+            return self.run(command)
+
+    def begin(self) -> UnitOfWork:
+        """A unit of work for a configuration commit. It and its `commit` raise RequestError where the store fails."""
+        with storage_refusals():
+            return _ServedUnit(self._store.begin())
+
+    def prepare(self, command: Command, unit: AnyUnit) -> PreparedCommand:
+        """Decide within the unit of work of a configuration commit, so that both are one transaction."""
+        # The core calls back with the unit that `begin` gave it: it only knows less of it.
+        with storage_refusals():
+            return PreparedCommand(self, self._put(command, cast(UnitOfWork, unit)))
+
+    def tick(self) -> None:
+        """What is due now."""
+        self.run(Tick())
+
+    def next_deadline(self) -> float | None:
+        """Epoch seconds at which `tick` is wanted next."""
+        return deadlines.next_deadline(self.state)
+
+    def _put(self, command: Command, unit: UnitOfWork) -> Change:
+        at = int(self._clock.now())
+        decision = decide(self.state, command, at, self._context)
+        if not decision.events:
+            return Change(decision, self.state, at)
+        state = evolve(self.state, decision.events)
+        closed = [event for event in decision.events if isinstance(event, ReportClosed)]
+        unit.append(decision.events, {event.report_id: self._encode(event) for event in closed})
+        if self._store.journal_length() + len(decision.events) > SNAPSHOT_EVERY:
+            unit.put_state(state.to_json())
+        return Change(decision, state, at)
+
+    def _show(self, change: Change) -> None:
+        self.state = change.state
+        try:
+            self._tell(change.decision.notices, change.at)
+        except Exception:
+            # it is done and durable: whoever asked for it must not hear that it failed
+            log.exception("what was decided could not be told")
+
+
+class PreparedCommand:
+    """agent.core.providers.Prepared for a licensing command."""
+
+    def __init__(self, committer: Committer, change: Change) -> None:
+        self._committer = committer
+        self._change = change
+
+    def apply(self) -> None:
+        self._committer._show(self._change)
+
+    def abort(self) -> None:
+        log.info("a configuration commit was rolled back, and its licensing decision with it")
+
+
+class _ServedUnit:
+    """agent.licensing.ports.UnitOfWork whose failures are RequestErrors."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
+        self._unit.append(events, rows)
+
+    def put_state(self, snapshot: bytes) -> None:
+        self._unit.put_state(snapshot)
+
+    def put_config(self, document: bytes) -> None:
+        self._unit.put_config(document)
+
+    def commit(self) -> None:
+        with storage_refusals():
+            self._unit.commit()
+
+    def rollback(self) -> None:
+        self._unit.rollback()

@@ -1,0 +1,97 @@
+"""The RPCs of slp-agent as kernel commands, input and output through their binding classes. Decides nothing.
+
+Refused requests are normal replies whose return-code says why; which one is the kernel's table (docs/licensing.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agent.core.access import AccessTable
+from agent.core.providers import Operation
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+from agent.errors import refuse
+from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
+from agent.licensing.profile import Profile
+from agent.northbound.bound import Bindings
+from agent.northbound.commit import Committer
+from agent.northbound.settings import SettingsProvider
+
+COLLECTOR_RPCS = frozenset(
+    {
+        ("slp-agent", "close-reports"),
+        ("slp-agent", "import-code"),
+        ("cisco-smart-license", "import-file"),
+        ("cisco-smart-license", "rum-save-usage-all"),
+        ("cisco-smart-license", "rum-save-usage-unreported"),
+        ("cisco-smart-license", "rum-save-usage-days"),
+        ("cisco-smart-license", "trust-request-save"),
+    }
+)
+RECORDER_RPCS = frozenset({("slp-agent", "record-usage")})
+
+ACCESS = AccessTable(
+    readers=frozenset({"admin", "collector", "reader", "recorder"}),
+    writers=frozenset({"admin"}),
+    execute={"admin": frozenset({("*", "*")}), "collector": COLLECTOR_RPCS, "recorder": RECORDER_RPCS},
+    collectors=frozenset({"collector"}),
+)
+"""The fixed default-deny table (design: Security baseline)."""
+
+
+class Operations:
+    """The three RPCs. All run on the core thread."""
+
+    def __init__(self, bindings: Bindings, committer: Committer, settings: SettingsProvider, profile: Profile) -> None:
+        self._bindings = bindings
+        self._committer = committer
+        self._settings = settings
+        self._profile = profile
+
+    def table(self) -> Mapping[str, Operation]:
+        """By schema path, for `agent.core.dispatch.Providers`."""
+        return {
+            "/slp-agent:record-usage": self._through("record-usage", self._record_usage),
+            "/slp-agent:close-reports": self._through("close-reports", self._close_reports),
+            "/slp-agent:import-code": self._through("import-code", self._import_code),
+        }
+
+    def _through(self, name: str, operation: Callable[[Tree, Session], Tree]) -> Operation:
+        rpc = self._bindings.node(f"/slp-agent:{name}")
+        parts = {child.kind: child for child in (rpc.by_member("input"), rpc.by_member("output")) if child is not None}
+
+        def call(given: Tree, session: Session) -> Tree:
+            if "input" in parts:
+                given = self._bindings.checked(parts["input"], given)
+            return self._bindings.checked(parts["output"], operation(given, session))
+
+        return call
+
+    def _record_usage(self, given: Tree, session: Session) -> Tree:
+        user, name = session.user, given["license"]
+        if "admin" not in user.groups:
+            licence = self._profile.find(name)
+            names = {name} if licence is None else {licence.name, licence.feature_name, licence.entitlement_tag}
+            if not self._settings.recorders.permits(user.name, *names):
+                raise refuse(
+                    "access-denied",
+                    f"local user {user.name} may not record {name}: an administrator can add it to the user's "
+                    "slp-agent:recorder entry in the configuration",
+                    type="protocol",
+                )
+        reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
+        return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
+
+    def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
+        reply = self._committer.serve(CloseReports(session.user.name))
+        keys = list(reply.report_keys)
+        return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
+
+    def _import_code(self, given: Tree, session: Session) -> Tree:
+        reply = self._committer.serve(ImportContent(given["content"].encode(), session.user.name))
+        documents = [
+            {"index": index, "type": each.kind, "return-code": each.code, "message": each.message}
+            for index, each in enumerate(reply.documents)
+        ]
+        return {"return-code": reply.code, "document": documents}

@@ -1,0 +1,212 @@
+"""The licensing state as the tree of `/licensing/state`. Only translation: every value is the kernel's.
+
+Each part is built through its binding class, off the read path: when what it is made from has changed, once, by the
+first reader, and kept with its encodings. A read puts finished parts together, and that only once a state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+import math
+from typing import Any, NamedTuple
+
+from agent.clock import Clock
+from agent.core.schema import Node
+from agent.core.sessions import Session
+from agent.core.tree import Kept, Tree
+from agent.licensing import deadlines
+from agent.licensing.commands import MarkDelivered
+from agent.licensing.policy import in_force
+from agent.licensing.ports import ReportReads
+from agent.licensing.profile import Profile
+from agent.licensing.reports import figures
+from agent.licensing.state import State
+from agent.northbound import state_parts as parts
+from agent.northbound.bound import Bindings
+from agent.northbound.commit import Committer
+from agent.northbound.rows import STATE_INFO, ReportList, udi_tree
+from agent.northbound.times import date_and_time
+
+STATE = "/cisco-smart-license:licensing/state"
+
+
+class _Part:
+    """One member of state-info: rebuilt when what it is made from differs from last time."""
+
+    def __init__(self, build: Callable[..., Any]) -> None:
+        self._build = build
+        self._last: tuple[tuple[Any, ...], Any] | None = None
+
+    def value(self, made_from: tuple[Any, ...]) -> Any:
+        last = self._last
+        if last is not None and last[0] == made_from:
+            return last[1]
+        value = self._build(*made_from)
+        # one reference is swapped: two readers that build at once only do the work twice
+        self._last = (made_from, value)
+        return value
+
+
+class _Composed(NamedTuple):
+    """A finished tree: true for this state from `since` until before `until`, when the next push will have passed."""
+
+    state: State
+    since: float
+    until: float
+    tree: Tree
+
+
+class StateView:
+    """agent.core.providers.StateProvider of `/cisco-smart-license:licensing/state`."""
+
+    def __init__(
+        self,
+        bindings: Bindings,
+        committer: Committer,
+        *,
+        profile: Profile,
+        reads: ReportReads,
+        clock: Clock,
+        version: str,
+        lab: bool,
+    ) -> None:
+        self._bindings = bindings
+        self._committer = committer
+        self._profile = profile
+        self._clock = clock
+        self._version = version
+        self._lab = lab
+        self._udi = udi_tree(profile.udi)
+        self._frame = bindings.checked(
+            bindings.node(STATE), {"always-enabled": True, "smart-enabled": True, "version": version}
+        )
+        self._lists = {
+            "rum-reports-closed-keys": ReportList(bindings, reads, "summary"),
+            "slp-agent:rum-reports-closed": ReportList(bindings, reads, "detail"),
+        }
+        self._usage_node = bindings.node(f"{STATE_INFO}/usage")
+        self._usage_entries: dict[str, tuple[tuple[Any, ...], Kept]] = {}
+        builders: dict[str, Callable[..., Tree | None]] = {
+            "utility": parts.utility,
+            "transport": parts.transport,
+            "privacy": parts.privacy,
+            "udi": lambda: self._udi,
+            "policy": parts.policy,
+            "trust-code": self._trust_code,
+            "rum-ack": parts.rum_ack,
+            "slp-agent:account": parts.account,
+            "slp-agent:report-counts": parts.report_counts,
+            "slp-agent:report-times": parts.report_times,
+            "slp-agent:product": self._product,
+            "slp-agent:last-outage": parts.last_outage,
+        }
+        self._parts = {member: self._part(member, build) for member, build in builders.items()}
+        self._parts["usage"] = _Part(self._usage)
+        self._parts["custom-id"] = _Part(self._custom_id)
+        self._composed: _Composed | None = None
+
+    @property
+    def serves(self) -> frozenset[str]:
+        """Schema paths of what is served; the check at start compares them with the models."""
+        leaves = (f"{STATE}/{member}" for member in self._frame)
+        return frozenset((*leaves, *(f"{STATE_INFO}/{member}" for member in (*self._parts, *self._lists))))
+
+    def read(self) -> Tree:
+        state, now = self._committer.state, self._clock.now()
+        last = self._composed
+        if last is not None and last.state is state and last.since <= now < last.until:
+            return last.tree
+        push = deadlines.next_push(state, self._profile, int(now))
+        info: Tree = {}
+        for member, made_from in self._made_from(state, push).items():
+            value = self._parts[member].value(made_from)
+            if value is not None:
+                info[member] = value
+        tree = {**self._frame, "state-info": info | self._lists}
+        self._composed = _Composed(state, now, math.inf if push is None else push, tree)
+        return tree
+
+    def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
+        ids = tuple(mark for mark in marks if isinstance(mark, int))
+        self._committer.serve(MarkDelivered(ids, session.user.name))
+
+    def _made_from(self, state: State, push: int | None) -> Mapping[str, tuple[Any, ...]]:
+        """What each part is made from."""
+        settings, profile = state.settings, self._profile
+        deadline = deadlines.next_ack_deadline(state, profile)
+        interval = deadlines.push_interval_days(state, profile)
+        return {
+            "utility": (settings.utility_enabled, settings.customer_info),
+            "custom-id": (settings.custom_id,),
+            "transport": (
+                settings.transport_type,
+                settings.url_registration,
+                settings.url_utility,
+                settings.url_cslu,
+            ),
+            "privacy": (settings.privacy_hostname, settings.privacy_version),
+            "udi": (),
+            "usage": (state.licences, settings.utility_enabled),
+            "policy": (in_force(state.policy),),
+            "trust-code": (state.trust.installed_at if state.trust else None,),
+            "rum-ack": (state.last_ack_at, deadline),
+            "slp-agent:account": (state.account, state.report_ack_at),
+            "slp-agent:report-counts": (figures(state),),
+            "slp-agent:report-times": (state.last_closed_at, state.last_ack_at, deadline, push, interval),
+            "slp-agent:product": (state.epoch,),
+            "slp-agent:last-outage": (state.last_outage,),
+        }
+
+    def _part(self, member: str, build: Callable[..., Tree | None]) -> _Part:
+        """A container or one-entry list, through its binding class."""
+        node = self._bindings.node(f"{STATE_INFO}/{member}")
+
+        def made(*made_from: Any) -> Kept | list[Kept] | None:
+            tree = build(*made_from)
+            if tree is None:
+                return None
+            kept = self._kept(node, tree)
+            return [kept] if node.kind == "list" else kept
+
+        return _Part(made)
+
+    def _kept(self, node: Node, tree: Tree) -> Kept:
+        return Kept(self._bindings.checked(node, tree))
+
+    def _custom_id(self, custom_id: str | None) -> str | None:
+        if custom_id is None:
+            return None
+        checked: str = self._bindings.checked(self._bindings.node(STATE_INFO), {"custom-id": custom_id})["custom-id"]
+        return checked
+
+    def _usage(self, licences: Mapping[str, Any], post_paid: bool) -> list[Kept]:
+        """Every licence of the catalogue, and those that were used and have left it."""
+        catalogue = self._profile.licences
+        every = [*catalogue.values(), *(self._profile.by_tag(tag) for tag in licences if tag not in catalogue)]
+        return [
+            self._usage_entry(one, use.count if (use := licences.get(one.entitlement_tag)) else 0, post_paid)
+            for one in every
+        ]
+
+    def _usage_entry(self, *made_from: Any) -> Kept:
+        tag = made_from[0].entitlement_tag
+        last = self._usage_entries.get(tag)
+        if last is None or last[0] != made_from:
+            last = self._usage_entries[tag] = made_from, self._kept(self._usage_node, parts.usage(*made_from))
+        return last[1]
+
+    def _trust_code(self, installed_at: int | None) -> Tree:
+        entry: Tree = {"key_udi": self._profile.udi.key, "is-installed": installed_at is not None, "udi": self._udi}
+        if installed_at is not None:
+            entry["time-installed"] = date_and_time(installed_at)
+        return entry
+
+    def _product(self, epoch: str) -> Tree:
+        return {
+            "hostname": self._profile.hostname,
+            "software-version": self._profile.software_version,
+            "software-tag": self._profile.software_tag,
+            "agent-version": self._version,
+            "lab": self._lab,
+            "instance-epoch": epoch,
+        }

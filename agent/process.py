@@ -1,0 +1,131 @@
+"""What `slp-agent init`, `user add` and `run` do. Apart from `main.py`, so that operator commands start without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import json
+import logging
+from pathlib import Path
+import signal
+import sys
+
+from agent import app, setup
+from agent.clock import SystemClock
+from agent.config import Address, ConfigError, RunConfig
+from agent.core.datastore import StoredConfigurationError
+from agent.core.dispatch import IncompleteError
+from agent.licensing.profile import ProfileError
+from agent.restconf.listen import ListenError
+from agent.store.errors import StoreError, UserError
+from agent.store.folder import StateFolder, StateFolderError
+from agent.store.keystore import JOURNAL, Keystore, KeystoreError, open_key_file
+from agent.store.users import Users
+
+_EXPECTED = (
+    setup.SetupError,
+    ConfigError,
+    ProfileError,
+    StateFolderError,
+    KeystoreError,
+    StoreError,
+    UserError,
+    StoredConfigurationError,
+    IncompleteError,
+    ListenError,
+    OSError,
+    UnicodeDecodeError,
+)
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+class Failed(Exception):  # noqa: N818 - the end of a command, not a fault of the program
+    """The command cannot go on, by no fault of the program: the message is for the operator."""
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what may be expected to go wrong into `Failed`."""
+    try:
+        yield
+    except _EXPECTED as error:
+        raise Failed(str(error)) from error
+
+
+def init(
+    state_dir: Path,
+    user: str,
+    *,
+    password: str | None,
+    authorized_key: Path | None,
+    profile: Path | None,
+    serial: str | None,
+    trust_anchors: list[Path],
+    key_file: Path | None,
+    tls_names: list[str],
+    lab: bool,
+) -> setup.Made:
+    """Make a state folder. Raises Failed."""
+    with explained():
+        return setup.initialise(
+            state_dir,
+            clock=SystemClock(),
+            user=setup.FirstUser(user, password, _key_lines(authorized_key)),
+            profile_file=profile,
+            serial=serial,
+            anchors=setup.read_anchors(trust_anchors),
+            lab=lab,
+            key_file=key_file,
+            tls_names=tls_names,
+        )
+
+
+def add_user(state_dir: Path, name: str, group: str, *, password: str | None, authorized_key: Path | None) -> None:
+    """Add a user to a state folder; an agent that runs on it knows the user at once. Raises Failed."""
+    with explained():
+        folder = StateFolder.open(state_dir)
+        keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
+        users = Users(folder.database, keys.get(JOURNAL))
+        try:
+            users.add(name, group, password, _key_lines(authorized_key))
+        finally:
+            users.close()
+
+
+def run(
+    state_dir: Path,
+    netconf: str,
+    restconf: str,
+    *,
+    lab_clock_rate: float | None,
+    lab_clock_start: float | None,
+    log_level: str,
+) -> None:
+    """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
+    if log_level.lower() not in _LEVELS:
+        raise Failed(f"--log-level {log_level}: expected one of {', '.join(_LEVELS)}")
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=_LEVELS[log_level.lower()], stream=sys.stderr, format=form)
+    # blocked before any thread is made: all inherit it, and only the main thread takes the signal
+    ending = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    with explained():
+        config = RunConfig(
+            state_dir,
+            Address.parse(netconf, "--netconf"),
+            Address.parse(restconf, "--restconf"),
+            lab_clock_rate,
+            lab_clock_start,
+        )
+        agent = app.open_agent(config)
+    ready = {"event": "ready", "netconf": agent.listening.netconf, "restconf": agent.listening.restconf}
+    sys.stdout.write(json.dumps(ready) + "\n")
+    sys.stdout.flush()
+    signal.sigwait(ending)
+    agent.stop()
+
+
+def _key_lines(file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
