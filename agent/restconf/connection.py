@@ -40,6 +40,9 @@ Handler = Callable[["Connection", MutableMapping[str, Any], Receive, Send], Awai
 """An ASGI application that is told its connection."""
 
 
+_CONTINUE = b"HTTP/1.1 100 "
+
+
 class Gate(Protocol):
     """Counts connections."""
 
@@ -82,6 +85,8 @@ class Connection(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
         self._unwanted = 0
+        self.held = b""
+        """The head of a reply that waits for the first bytes of its body."""
         self._date = 0
         self.app = self._serve
         self.raw: asyncio.Transport | None = None
@@ -152,6 +157,11 @@ class Connection(HttpToolsProtocol):
             self._refuse("head-too-large")
             return
         super().on_headers_complete()
+        self.cycle.transport = _Joined(self)  # type: ignore[assignment]
+
+    def on_response_complete(self) -> None:
+        self.flush()
+        super().on_response_complete()
 
     def on_body(self, body: bytes) -> None:
         if self._linger is not None:
@@ -227,12 +237,18 @@ class Connection(HttpToolsProtocol):
             self._linger.cancel()
             self._linger = None
 
+    def flush(self) -> None:
+        """Send what is held."""
+        held, self.held = self.held, b""
+        if held:
+            self.transport.write(held)
+
     def buffered(self) -> int:
         """Bytes written but not yet taken by the kernel, in TLS and below it."""
         if self.lost:
             return 0
         below = self.raw.get_write_buffer_size() if self.raw is not None else 0
-        return self.transport.get_write_buffer_size() + below
+        return len(self.held) + self.transport.get_write_buffer_size() + below
 
     async def writable(self) -> bool:
         """Wait until there is room to write more. False where the connection is gone (or was cut off as stalled)."""
@@ -270,6 +286,32 @@ class Connection(HttpToolsProtocol):
         transport = self.raw if self.raw is not None else self.transport
         if transport is not None:
             transport.abort()
+
+
+class _Joined:
+    """The transport as one reply's cycle sees it: its head goes out together with the first piece of its body, in one
+    system call and one TLS record."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._started = False
+
+    def write(self, data: bytes) -> None:
+        connection = self._connection
+        if not self._started and not data.startswith(_CONTINUE):
+            self._started = True
+            connection.held = data
+            return
+        held, connection.held = connection.held, b""
+        if held or data:
+            connection.transport.write(held + data if held else data)
+
+    def close(self) -> None:
+        self._connection.flush()
+        self._connection.transport.close()
+
+    def is_closing(self) -> bool:
+        return self._connection.transport.is_closing()
 
 
 def _peer_uid(transport: asyncio.Transport) -> int:

@@ -74,19 +74,19 @@ def _no_passphrase() -> str:
     raise ValueError("the key is protected by a passphrase")  # else OpenSSL would ask for it at the terminal
 
 
-def bind_tcp(listener: Tcp) -> socket.socket:
-    """A listening TCP socket. Raises ListenError."""
-    where = f"{listener.host or '*'}:{listener.port}"
-    if not 0 <= listener.port <= HIGHEST_PORT:
-        raise ListenError(f"RESTCONF cannot listen on {where}: ports are 0 to {HIGHEST_PORT}")
+def bind_tcp(host: str, port: int, name: str = "RESTCONF") -> socket.socket:
+    """A listening TCP socket; `name` is what messages call the service. Raises ListenError."""
+    where = f"{name} cannot listen on {host or '*'}:{port}"
+    if not 0 <= port <= HIGHEST_PORT:
+        raise ListenError(f"{where}: ports are 0 to {HIGHEST_PORT}")
     problem: OSError | None = None
-    for family, address in _addresses(listener, where):
+    for family, address in _addresses(host, port, where):
         # named as TCP: the event loop sets TCP_NODELAY only then, without which a small reply waits 40 ms
         opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
-                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(listener.host))
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(host))
             opened.bind(address)
             opened.listen(BACKLOG)
             opened.setblocking(False)
@@ -96,17 +96,16 @@ def bind_tcp(listener: Tcp) -> socket.socket:
             continue
         return opened
     assert problem is not None
-    raise ListenError(f"RESTCONF cannot listen on {where}: {problem.strerror}; {_advice(problem)}")
+    raise ListenError(f"{where}: {problem.strerror}; {_advice(problem)}")
 
 
-def _addresses(listener: Tcp, where: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
-    if not listener.host:
-        return [(socket.AF_INET6, ("::", listener.port)), (socket.AF_INET, ("0.0.0.0", listener.port))]  # noqa: S104
-    host = listener.host.strip("[]")
+def _addresses(host: str, port: int, where: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+    if not host:
+        return [(socket.AF_INET6, ("::", port)), (socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104
     try:
-        found = socket.getaddrinfo(host, listener.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError, OverflowError) as error:
-        raise ListenError(f"RESTCONF cannot listen on {where}: {error}; give HOST:PORT of this machine") from None
+        raise ListenError(f"{where}: {error}; give HOST:PORT of this machine") from None
     return [(family, (str(address[0]), int(address[1]))) for family, _, _, _, address in found]
 
 

@@ -58,7 +58,8 @@ class Addresses:
 
 
 class Server:
-    """`start` binds and serves, `stop` ends it in under 5 s. Each may be called once, from any thread."""
+    """`bind` takes the addresses, `start` serves, `stop` ends it in under 5 s. Each may be called once, from any
+    thread; `bind` may be left out."""
 
     def __init__(
         self, dispatch: Dispatch, accounts: Accounts, *, tcp: Tcp | None = None, local: Local | None = None
@@ -81,36 +82,51 @@ class Server:
         self._listeners: list[asyncio.Server] = []
         self._gates: list[_Listener] = []
         self._inode: tuple[int, int] | None = None
+        self._bound: list[tuple[socket.socket, ssl.SSLContext | None]] = []
+        self._addresses: Addresses | None = None
         self.tls: ssl.SSLContext | None = None
 
-    def start(self) -> Addresses:
-        """Bind the sockets and serve. Raises ListenError; nothing is left open then."""
-        self.tls = context = tls_context(self._tcp) if self._tcp is not None else None
-        sockets: list[socket.socket] = []
+    def bind(self) -> Addresses:
+        """Take the addresses: who connects from now on waits for `start`. Raises ListenError; nothing is left open
+        then."""
+        address = None
         try:
-            tcp = local = None
             if self._tcp is not None:
-                tcp = bind_tcp(self._tcp)
-                sockets.append(tcp)
+                self.tls = tls_context(self._tcp)
+                tcp = bind_tcp(self._tcp.host, self._tcp.port)
+                self._bound.append((tcp, self.tls))
+                address = tcp.getsockname()[:2]
             if self._local is not None:
-                local = bind_local(self._local)
-                sockets.append(local)
+                self._bound.append((bind_local(self._local), None))
                 found = self._local.path.stat()
                 self._inode = (found.st_dev, found.st_ino)
         except BaseException:
-            for opened in sockets:
-                opened.close()
-            self._loop.close()
+            self._unbind()
             raise
-        address = tcp.getsockname()[:2] if tcp is not None else None
+        self._addresses = Addresses(address, self._local.path if self._local is not None else None)
+        return self._addresses
+
+    def start(self) -> Addresses:
+        """Serve. Raises ListenError where `bind` was left out and fails."""
+        addresses = self._addresses or self.bind()
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._listen(tcp, context, local), self._loop).result()
-        return Addresses(address, self._local.path if self._local is not None else None)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        return addresses
+
+    def _unbind(self) -> None:
+        for opened, _ in self._bound:
+            opened.close()
+        self._bound.clear()
+        self._remove_local()
+        self._loop.close()
 
     def stop(self) -> None:
         """Finish requests under way (for a short while), close everything, remove the local socket."""
         if not self._thread.is_alive():
+            if self._bound:
+                self._unbind()
             return
+        self._bound.clear()
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -125,12 +141,8 @@ class Server:
         finally:
             self._loop.close()
 
-    async def _listen(
-        self, tcp: socket.socket | None, context: ssl.SSLContext | None, local: socket.socket | None
-    ) -> None:
-        for opened, tls in ((tcp, context), (local, None)):
-            if opened is None:
-                continue
+    async def _listen(self) -> None:
+        for opened, tls in self._bound:
             gate = _Listener()
             self._gates.append(gate)
             make = partial(self._connection, gate) if tls is None else partial(self._secured, gate, tls)
