@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib import metadata, resources
 import logging
@@ -39,7 +39,7 @@ from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.restconf.auth import local_user
-from agent.restconf.listen import Local, Tcp
+from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
 from agent.setup import CERTIFICATE_FILE, SOCKET_FILE, load_profile
 from agent.ssh.server import SshServer
@@ -200,22 +200,25 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.callback(users.close)
         accounts = Accounts(users)
         agent = build(profile=profile, clock=clock, store=store, signer=keys.signer(), lab=folder.info.lab)
-        agent.start()
-        undo.callback(agent.stop)
-        ssh_server = SshServer(agent.dispatch, accounts, [keys.get(SSH_HOST)], announce=agent.announced)
-        ssh_thread = SshThread(ssh_server)
-        netconf = ssh_thread.start(config.netconf.host, config.netconf.port)
-        undo.callback(ssh_thread.stop)
+        # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
+        netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         certificate = (folder.path / CERTIFICATE_FILE).read_bytes()
         server = Server(
             agent.dispatch,
             accounts,
             tcp=Tcp(config.restconf.host, config.restconf.port, lambda context: keys.load_tls(context, certificate)),
-            local=Local(folder.path / SOCKET_FILE, local_user),
+            local=Local(config.socket or folder.path / SOCKET_FILE, local_user, config.socket_group),
         )
-        restconf = server.start().tcp or ("", 0)
+        restconf = server.bind().tcp or ("", 0)
         undo.callback(server.stop)
-        listening = Listening(str(Address(*netconf)), f"https://{Address(*restconf)}/restconf")
+        host_keys = [keys.get(SSH_HOST)]
+        ssh_thread = SshThread(SshServer(agent.dispatch, accounts, host_keys, announce=agent.announced))
+        agent.start()
+        undo.callback(agent.stop)
+        undo.callback(server.stop)
+        listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
+        undo.callback(ssh_thread.stop)
+        server.start()
         return RunningAgent(listening, undo.pop_all())
 
 

@@ -43,5 +43,8 @@ class RunConfig:
     state_dir: Path
     netconf: Address = Address("", NETCONF_PORT)
     restconf: Address = Address("", RESTCONF_PORT)
+    socket: Path | None = None
+    """Where the local socket is bound; None means `agent.sock` in the state folder, which only its owner can enter."""
+    socket_group: str | None = None
     lab_clock_rate: float | None = None
     lab_clock_start: float | None = None

@@ -46,6 +46,11 @@ TlsNames = Annotated[
 Lab = Annotated[bool, typer.Option("--lab", help="Mark the folder as a lab for ever: its clock may run faster.")]
 NetconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where NETCONF over SSH listens.")]
 RestconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where RESTCONF over TLS listens.")]
+Socket = Annotated[
+    Path | None,
+    typer.Option(help="Where the local socket is bound, for other users to reach it. [default: STATE_DIR/agent.sock]"),
+]
+SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
 LabClockRate = Annotated[
     float | None, typer.Option(min=0.001, max=10_000_000, help="Lab folders: seconds that pass in one second.")
 ]
@@ -122,6 +127,8 @@ def run(
     state_dir: StateDir,
     netconf: NetconfAddress = f":{NETCONF_PORT}",
     restconf: RestconfAddress = f":{RESTCONF_PORT}",
+    socket: Socket = None,
+    socket_group: SocketGroup = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     log_level: LogLevel = "info",
@@ -134,6 +141,8 @@ def run(
             state_dir,
             netconf,
             restconf,
+            socket=socket,
+            socket_group=socket_group,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,

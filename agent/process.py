@@ -97,6 +97,8 @@ def run(
     netconf: str,
     restconf: str,
     *,
+    socket: Path | None,
+    socket_group: str | None,
     lab_clock_rate: float | None,
     lab_clock_start: float | None,
     log_level: str,
@@ -114,6 +116,8 @@ def run(
             state_dir,
             Address.parse(netconf, "--netconf"),
             Address.parse(restconf, "--restconf"),
+            socket,
+            socket_group,
             lab_clock_rate,
             lab_clock_start,
         )
@@ -126,6 +130,14 @@ def run(
 
 
 def _key_lines(file: Path | None) -> tuple[str, ...]:
+    """The keys of an authorized_keys file; its comments are left out. Raises Failed."""
     if file is None:
         return ()
-    return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Failed(f"cannot read --authorized-key {file}: {reason}; name a file of public SSH keys") from None
+    if not (keys := tuple(line for line in lines if line and not line.startswith("#"))):
+        raise Failed(f"--authorized-key {file} holds no key: expected lines such as ssh-ed25519 AAAA… comment")
+    return keys

@@ -106,6 +106,8 @@ def _head(state: Tree) -> Iterator[str]:
         yield f"  Cslu address: {state['transport'].get('slp-agent:url-cslu', '<empty>')}"
     if kind == "smart":
         yield f"  URL: {state['transport'].get('url-settings', {}).get('url-registration', '<empty>')}"
+    if kind in ("cslu", "smart"):
+        yield from ("  Proxy:", "    Not Configured", "  VRF:", "    Not Configured")
     yield ""
 
 

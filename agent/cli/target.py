@@ -19,24 +19,31 @@ StateDir = Annotated[
     Path | None,
     typer.Option("--state-dir", envvar="SLP_AGENT_STATE_DIR", help="State folder of an agent on this machine."),
 ]
+Socket = Annotated[
+    Path | None, typer.Option("--socket", help="Local socket of an agent on this machine, where it has one of its own.")
+]
 Url = Annotated[str | None, typer.Option("--url", help="An agent elsewhere: https://HOST:PORT/restconf.")]
 UserName = Annotated[str | None, typer.Option("--user", help="With --url; the password is read from SLP_PASSWORD.")]
 CaFile = Annotated[Path | None, typer.Option("--ca", help="With --url: the agent's CA file.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (RFC 7951) instead of text.")]
 
 
-def connect(state_dir: Path | None, url: str | None, user: str | None, ca: Path | None) -> Client:
+def connect(state_dir: Path | None, socket: Path | None, url: str | None, user: str | None, ca: Path | None) -> Client:
     """The client that the options describe; ends the program when they describe none."""
-    if (state_dir is None) == (url is None):
-        fail("name the agent: either --state-dir for one on this machine, or --url https://HOST:PORT/restconf")
-    if state_dir is not None:
+    if socket is not None:
+        return Client.local(socket)
+    if url is None and state_dir is not None:
         return Client.local(state_dir / SOCKET)
+    if url is None:
+        fail("name the agent: --state-dir or --socket for one on this machine, or --url https://HOST:PORT/restconf")
     password = os.environ.get("SLP_PASSWORD")
     if url is None or user is None or password is None:
         fail("--url needs --user, and the password in the environment variable SLP_PASSWORD")
     try:
         return Client.remote(url, user, password, ca)
-    except (ValueError, UsageUnavailable) as error:
+    except ValueError:
+        fail(f"--url {url}: expected https://HOST:PORT/restconf")
+    except UsageUnavailable as error:
         fail(error)
 
 

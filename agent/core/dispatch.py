@@ -188,7 +188,10 @@ class Dispatch:
     def _forget(self, session: Session, reason: str) -> None:
         self.running.release(session)
         if self.sessions.close(session):
-            log.info("session %d of user %s (%s) ended: %s", session.id, session.user.name, session.transport, reason)
+            # clients of HTTP open a session for every request or two: not worth a line each
+            level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
+            told = (session.id, session.user.name, session.transport, reason)
+            log.log(level, "session %d of user %s (%s) ended: %s", *told)
 
     def delivered(self, data: Data, session: Session) -> Future[None]:
         """Tell the providers what has reached the reader. Call it after the transport took the last byte."""

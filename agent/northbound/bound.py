@@ -29,6 +29,7 @@ class Bindings:
     def __init__(self, schema: Schema, package: str = "bindings") -> None:
         self.schema = schema
         self.package = package
+        self._spare: dict[Node, list[Any]] = {}
 
     def at(self, path: str) -> Bound:
         """A new, empty value for the node at a schema path (`Node.path`). Raises LookupError for an unknown path."""
@@ -43,10 +44,13 @@ class Bindings:
 
     def of(self, node: Node) -> Bound:
         """A new, empty value for a container, list entry, input, output or notification."""
+        return Bound(self, node, self._object(node))
+
+    def _object(self, node: Node) -> Any:
         if not node.children:
-            return Bound(self, node, None)
+            return None
         name, attribute = _location(node)
-        return Bound(self, node, getattr(importlib.import_module(f"{self.package}.{name}"), attribute)())
+        return getattr(importlib.import_module(f"{self.package}.{name}"), attribute)()
 
     def tree(self, path: str, /, **values: Any) -> Tree:
         """`at(path).set(**values).tree()`."""
@@ -54,7 +58,12 @@ class Bindings:
 
     def checked(self, node: Node, tree: Tree) -> Tree:
         """A tree of `node`'s members, passed through its class. Raises RequestError where the class refuses it."""
-        return self.of(node).fill(tree).tree()
+        # Making an object costs more than filling it, and what was set before is not read again: so it serves again.
+        spare = self._spare.setdefault(node, [])
+        obj = spare.pop() if spare else self._object(node)
+        found = Bound(self, node, obj).fill(tree).tree()
+        spare.append(obj)
+        return found
 
 
 class Bound:
@@ -126,7 +135,7 @@ class Bound:
             value: Any = below.tree() if isinstance(below, Bound) else below
             if name in self._given:
                 value = self._read(name, child)
-            if value or name in self._given:
+            if value or (name in self._given and child.kind == "leaf"):
                 found[child.member] = value
         return found
 

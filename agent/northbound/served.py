@@ -9,7 +9,7 @@ from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
 from agent.northbound.rows import STATE_INFO
 from agent.northbound.settings import CONFIG
-from agent.northbound.system import MONITORING
+from agent.northbound.system import MONITORING, SERVES
 
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
@@ -94,6 +94,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG}, {MONITORING, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG}, {*SERVES, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

@@ -14,6 +14,13 @@ from agent.northbound.times import date_and_time
 SMART_URL = "https://smartreceiver.cisco.com/licservice/license"
 """What `url-default` stands for (slp-facts section 2.1)."""
 
+LEFT_OUT = {
+    "utility": frozenset({"reporting-times"}),
+    "usage": frozenset({"subscription-id"}),
+    "slp-agent:report-times": frozenset({"last-report-push"}),
+}
+"""Members below a part that its function never gives; all others it gives whenever there is something to say."""
+
 _SOURCES: dict[Source, str] = {"default": "cisco-default", "installed": "customer-policy"}
 _ATTRIBUTES = ("reporting-first-time", "reporting-ongoing", "reporting-macd")
 

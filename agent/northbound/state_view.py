@@ -108,8 +108,15 @@ class StateView:
     @property
     def serves(self) -> frozenset[str]:
         """Schema paths of what is served; the check at start compares them with the models."""
-        leaves = (f"{STATE}/{member}" for member in self._frame)
-        return frozenset((*leaves, *(f"{STATE_INFO}/{member}" for member in (*self._parts, *self._lists))))
+        paths = {f"{STATE}/{member}" for member in self._frame}
+        for member in (*self._parts, *self._lists):
+            node = self._bindings.node(f"{STATE_INFO}/{member}")
+            left_out = parts.LEFT_OUT.get(member)
+            if left_out is None:
+                paths.add(node.path)
+            else:
+                paths.update(child.path for child in node.children if child.member not in left_out)
+        return frozenset(paths)
 
     def read(self) -> Tree:
         state, now = self._committer.state, self._clock.now()

@@ -14,6 +14,17 @@ from agent.errors import refuse
 from agent.northbound.times import date_and_time
 
 MONITORING = "/ietf-netconf-monitoring:netconf-state"
+SERVES = frozenset(
+    f"{MONITORING}/{path}"
+    for path in (
+        "capabilities",
+        "schemas",
+        "datastores/datastore/name",
+        "datastores/datastore/locks/global-lock",
+        "sessions",
+    )
+)
+"""What is served below it; the check at start compares this with the models."""
 GET_SCHEMA = "/ietf-netconf-monitoring:get-schema"
 _YANG = "ietf-netconf-monitoring:yang"
 _TRANSPORTS = {"netconf-ssh": "ietf-netconf-monitoring:netconf-ssh"}

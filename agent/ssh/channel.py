@@ -30,6 +30,7 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         self._endpoint: Endpoint | None = None
         self._netconf = False
         self._empty = asyncio.Event()
+        self._lost = False
         self.task: asyncio.Task[str] | None = None
 
     def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
@@ -105,14 +106,21 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         return 0 if channel is None else channel.get_write_buffer_size() + self._connection.buffered
 
     def write(self, data: bytes) -> None:
-        if self._channel is not None:
+        if self._channel is None or self._lost:
+            return
+        try:
             self._channel.write(data)
+        except BrokenPipeError:
+            # the client closed its channel a moment ago, and asyncssh tells of it only in the loop's next turn
+            self._lost = True
+            if self._endpoint is not None:
+                self._endpoint.connection_lost()
 
     async def drained(self) -> None:
         while self.buffered:
             self._empty.clear()
             await self._empty.wait()
-        if self._channel is None:
+        if self._channel is None or self._lost:
             # the end of the session is on its way; nothing that was lost may count as delivered
             await asyncio.get_running_loop().create_future()
 

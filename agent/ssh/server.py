@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
+import socket
 
 import asyncssh
 
@@ -95,13 +96,15 @@ class SshServer:
         )
         self._acceptor: asyncssh.SSHAcceptor | None = None
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen; returns the address, with the port that the kernel chose for 0. Raises OSError."""
+    async def start(self, host: str, port: int, bound: socket.socket | None = None) -> tuple[str, int]:
+        """Listen; returns the address, with the port that the kernel chose for 0. `bound` is a listening socket that
+        is used instead of host and port. Raises OSError."""
         # its own log has a dozen lines a connection; what matters is logged here, in our words
         asyncssh.set_log_level(logging.WARNING)
         self._acceptor = await asyncssh.listen(
-            host,
-            port,
+            host if bound is None else "",
+            port if bound is None else 0,
+            sock=bound,
             server_factory=lambda: Connection(self._shared),
             server_host_keys=self._host_keys,
             server_version="netconf",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from concurrent.futures import Future
+import socket
 import threading
 from typing import Any, TypeVar
 
@@ -25,11 +26,14 @@ class SshThread:
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="netconf", daemon=True)
 
-    def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen, and return the address. Raises OSError; the thread has then ended."""
+    def start(self, host: str, port: int, bound: socket.socket | None = None) -> tuple[str, int]:
+        """Listen, and return the address; `bound` is a listening socket that is used instead of host and port.
+
+        Raises OSError; the thread has then ended.
+        """
         self._thread.start()
         try:
-            return self._call(self._server.start(host, port)).result()
+            return self._call(self._server.start(host, port, bound)).result()
         except BaseException:
             self._end()
             raise
