@@ -31,6 +31,7 @@ from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
+from agent.northbound.file_operations import FileOperations
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
@@ -41,13 +42,14 @@ from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import CERTIFICATE_FILE, SOCKET_FILE, load_profile
+from agent.setup import CERTIFICATE_FILE, FILES_FOLDER, SOCKET_FILE, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
+from agent.transport.files import Folders
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +88,13 @@ class _Tell:
             self.notifier(notices, at)
 
 
-def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: bool) -> Agent:
-    """Join schema, core, kernel and seam over a store. Raises what load, schema and the check at start raise."""
+def build(
+    *, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: bool, files: Folders | None = None
+) -> Agent:
+    """Join schema, core, kernel and seam over a store; without `files` there is no folder for files.
+
+    Raises what load, schema and the check at start raise.
+    """
     schema = load_schema()
     bindings = Bindings(schema)
     # a clock of N seconds a second is off by N times as much
@@ -97,6 +104,9 @@ def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: 
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     operations = Operations(bindings, committer, settings, profile)
+    file_operations = FileOperations(
+        bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files or Folders({})
+    )
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -108,7 +118,7 @@ def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: 
         providers=Providers(
             config={CONFIG: settings},
             state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
-            operations={**operations.table(), GET_SCHEMA: monitoring.get_schema},
+            operations={**operations.table(), **file_operations.table(), GET_SCHEMA: monitoring.get_schema},
             notifications=PUBLISHED,
             front_end=FRONT_END,
             absent=absent(schema),
@@ -199,7 +209,14 @@ def open_agent(config: RunConfig) -> RunningAgent:
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
-        agent = build(profile=profile, clock=clock, store=store, signer=keys.signer(), lab=folder.info.lab)
+        agent = build(
+            profile=profile,
+            clock=clock,
+            store=store,
+            signer=keys.signer(),
+            lab=folder.info.lab,
+            files=Folders.at(files_folder(folder, config)),
+        )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         certificate = (folder.path / CERTIFICATE_FILE).read_bytes()
@@ -220,6 +237,18 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.callback(ssh_thread.stop)
         server.start()
         return RunningAgent(listening, undo.pop_all())
+
+
+def files_folder(folder: StateFolder, config: RunConfig) -> Path:
+    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
+    and ConfigError where the configured one is none."""
+    if config.files is None:
+        path = folder.path / FILES_FOLDER
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+    if not config.files.is_dir():
+        raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")
+    return config.files.absolute()
 
 
 def make_clock(folder: StateFolder, config: RunConfig) -> Clock:

@@ -57,6 +57,10 @@ LabClockRate = Annotated[
 LabClockStart = Annotated[
     float | None, typer.Option(min=0, max=4_000_000_000, help="Lab folders: epoch seconds at the folder's beginning.")
 ]
+FilesFolder = Annotated[
+    Path | None,
+    typer.Option("--files", help="Where flash:NAME, bootflash:NAME and NAME lead to. [default: STATE_DIR/flash]"),
+]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
 
@@ -131,6 +135,7 @@ def run(
     socket_group: SocketGroup = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
+    files: FilesFolder = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
@@ -146,6 +151,7 @@ def run(
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,
+            files=files,
         )
     except process.Failed as error:
         fail(error)

@@ -102,6 +102,7 @@ def run(
     lab_clock_rate: float | None,
     lab_clock_start: float | None,
     log_level: str,
+    files: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
     if log_level.lower() not in _LEVELS:
@@ -120,6 +121,7 @@ def run(
             socket_group,
             lab_clock_rate,
             lab_clock_start,
+            files,
         )
         agent = app.open_agent(config)
     ready = {"event": "ready", "netconf": agent.listening.netconf, "restconf": agent.listening.restconf}

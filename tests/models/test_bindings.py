@@ -94,7 +94,7 @@ def test_every_generated_file_says_so() -> None:
             names = [item.name for item in ast.parse(text).body if isinstance(item, ast.ClassDef)]
             assert len(names) == len(set(names))
         size += file.stat().st_size if file.is_file() and file.suffix != ".pyc" else 0
-    assert size < 2_200_000
+    assert size < 3_000_000
 
 
 def test_all_our_nodes_have_a_class(schema: Schema, bindings: Bindings) -> None:
