@@ -63,6 +63,44 @@ class MarkDelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class AskPermission:
+    """May `count` of this licence be used, forwarding so many megabits a second? Changes nothing."""
+
+    licence: str
+    count: int = 1
+    throughput_mbps: int | None = None
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAuthorization:
+    """Ask the authority for a code for `count` of a licence: beside the installed one's (`add`) or in its place.
+
+    `online`: queue it for a transport; otherwise the reply carries the request file.
+    """
+
+    licence: str
+    count: int = 1
+    add: bool = True
+    online: bool = False
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAuthorizationRequest:
+    """Give the request file of the code that was asked for."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnAuthorization:
+    """Remove every authorization code and give the return string."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportContent:
     """Install the documents of a file of the authority, as they came."""
 
@@ -71,5 +109,17 @@ class ImportContent:
 
 
 Command = (
-    Start | Stop | Tick | InstallAnchors | ApplySettings | RecordUsage | CloseReports | MarkDelivered | ImportContent
+    Start
+    | Stop
+    | Tick
+    | InstallAnchors
+    | ApplySettings
+    | RecordUsage
+    | CloseReports
+    | MarkDelivered
+    | AskPermission
+    | RequestAuthorization
+    | SaveAuthorizationRequest
+    | ReturnAuthorization
+    | ImportContent
 )

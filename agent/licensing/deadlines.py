@@ -27,7 +27,7 @@ def in_policy_days(state: State, profile: Profile) -> int:
 
     Before the first acknowledged report that is the first-report requirement, afterwards the reporting frequency.
     """
-    policy = in_force(state.policy)
+    policy = in_force(state.policies)
     values = (
         policy.days[name].first if state.report_ack_at is None else policy.days[name].ongoing
         for name in classes_in_use(state, profile)
@@ -41,7 +41,7 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
     The earlier of: last ACK (before the first one: the first use, or the later installation of a policy or trust
     code) plus the policy's days, and each unreported licence change plus the days of its class for changes.
     """
-    policy = in_force(state.policy)
+    policy = in_force(state.policies)
     if not policy.ack_required or state.first_used_at is None:
         return None
     due = [at + days * DAY for at, days in _changes(state, profile, policy)]
@@ -57,7 +57,7 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
 
 def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, int]]:
     """For each unreported change that needs a report: when it counts from, and how many days there are."""
-    installed = [each.installed_at for each in (state.policy, state.trust) if each is not None]
+    installed = [each.installed_at for each in (*state.policies.values(), state.trust) if each is not None]
     earliest = max(installed, default=0)
     found = []
     for tag, at in state.changes.items():
@@ -73,7 +73,7 @@ def push_interval_days(state: State, profile: Profile) -> int:
     0 means no reporting: licences are in use, or were changed, and the policy requires no report for any of them.
     """
     configured = state.settings.interval_days or DEFAULT_INTERVAL_DAYS
-    limits = [days for _, days in _changes(state, profile, in_force(state.policy))]
+    limits = [days for _, days in _changes(state, profile, in_force(state.policies))]
     if days := in_policy_days(state, profile):
         limits.append(days)
     if not limits and (state.changes or classes_in_use(state, profile)):

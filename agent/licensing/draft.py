@@ -23,7 +23,8 @@ CLOCK_TOLERANCE = 60
 class Context:
     """What the kernel decides with, apart from state and time.
 
-    `skew` is by how many seconds the authority's clock and ours may differ; `lab` whether this state folder is a lab.
+    `skew` is by how many seconds the authority's clock and ours may differ; `lab` whether this state folder is a lab;
+    `online` whether a transport is there that can carry requests to the authority.
     """
 
     profile: Profile
@@ -31,6 +32,7 @@ class Context:
     reads: ReportReads
     lab: bool = False
     skew: int = DEFAULT_SKEW
+    online: bool = False
 
 
 class Draft:

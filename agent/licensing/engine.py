@@ -6,17 +6,21 @@ reads a clock, a file or a socket; the only reads are those of `Context.reads`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.licensing import deadlines, imports, marking, notices, reports
+from agent.licensing import authorization, deadlines, imports, marking, notices, reports
 from agent.licensing.commands import (
     ApplySettings,
+    AskPermission,
     CloseReports,
     Command,
     ImportContent,
     InstallAnchors,
     MarkDelivered,
     RecordUsage,
+    RequestAuthorization,
+    ReturnAuthorization,
+    SaveAuthorizationRequest,
     Start,
     Stop,
     Tick,
@@ -35,33 +39,18 @@ from agent.licensing.events import (
     UsageRecorded,
 )
 from agent.licensing.evolve import evolve
-from agent.licensing.imports import DocumentResult
 from agent.licensing.notices import Notice, UsageWasRefused
+from agent.licensing.permission import permission
 from agent.licensing.profile import Licence
-from agent.licensing.refusals import SUCCESS, code
+from agent.licensing.refusals import SUCCESS
+from agent.licensing.reply import Reply, refusal
 from agent.licensing.state import State
-from agent.licensing.usage import MAX_COUNT
 
 __all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
 
 
 class NotRunningError(ValueError):
     """A command came before Start or after Stop; the caller's order is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a command. `code` is a name of error-enum; `reason` is the table's slug when it was refused.
-
-    `report_ids` and `report_keys` are the reports that the command closed, `documents` what became of an import's.
-    """
-
-    code: str = SUCCESS
-    message: str = ""
-    reason: str | None = None
-    report_ids: tuple[int, ...] = ()
-    report_keys: tuple[str, ...] = ()
-    documents: tuple[DocumentResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +88,8 @@ def _run(draft: Draft, command: Command) -> Reply:
             return _mark(draft, command)
         case ImportContent():
             return _import(draft, command)
+        case AskPermission() | RequestAuthorization() | SaveAuthorizationRequest() | ReturnAuthorization():
+            return _authorization(draft, command)
         case ApplySettings():
             return _apply(draft, command)
         case Start():
@@ -112,6 +103,31 @@ def _run(draft: Draft, command: Command) -> Reply:
                 draft.settle_clock()
                 draft.emit(AnchorsInstalled(draft.at, command.anchors))
             return Reply()
+
+
+def _authorization(
+    draft: Draft, command: AskPermission | RequestAuthorization | SaveAuthorizationRequest | ReturnAuthorization
+) -> Reply:
+    match command:
+        case AskPermission():
+            answer = permission(
+                draft.state,
+                draft.context.profile,
+                command.licence,
+                command.count,
+                draft.at,
+                command.throughput_mbps,
+            )
+            return replace(
+                Reply(message=answer.message) if answer.reason is None else refusal(answer.reason, answer.message),
+                permission=answer,
+            )
+        case RequestAuthorization():
+            return authorization.request(draft, command.licence, command.count, command.add, command.online)
+        case SaveAuthorizationRequest():
+            return authorization.save_request(draft)
+        case ReturnAuthorization():
+            return authorization.give_back(draft)
 
 
 def _start(draft: Draft, command: Start) -> Reply:
@@ -136,6 +152,7 @@ def _start(draft: Draft, command: Start) -> Reply:
     if before.epoch and before.at < draft.at and not draft.clock_delta:
         draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
     draft.open_all()
+    authorization.notice_ends(draft)
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
@@ -143,7 +160,7 @@ def _levels(draft: Draft) -> tuple[str, ...]:
     """The tags of the configured boot levels that may be on; the others are told of."""
     tags: dict[str, None] = {}
     for name in draft.state.settings.boot_levels:
-        found = _permitted(draft, name)
+        found = _permitted(draft, name, 1)
         if isinstance(found, Licence):
             tags[found.entitlement_tag] = None
         else:
@@ -151,35 +168,17 @@ def _levels(draft: Draft) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _permitted(draft: Draft, name: str) -> Licence | Reply:
-    """The licence of this name or tag, or the refusal."""
+def _permitted(draft: Draft, name: str, count: int) -> Licence | Reply:
+    """The licence of which so many may be used, or the refusal."""
+    answer = permission(draft.state, draft.context.profile, name, count, draft.at)
     licence = draft.context.profile.find(name)
-    if licence is None:
-        return _refusal("unknown-licence", f"no licence {name!r:.80} is in this product's catalogue")
-    if licence.needs_authorization:
-        return _refusal(
-            "not-authorized",
-            f"{licence.name} ({licence.enforcement}) may be used with an authorization code only; none is installed",
-        )
+    if licence is None or answer.reason is not None:
+        return refusal(answer.reason or "unknown-licence", answer.message)
     return licence
 
 
-def _refusal(reason: str, message: str) -> Reply:
-    return Reply(code(reason), message, reason)
-
-
-def _usable(draft: Draft, command: RecordUsage) -> Licence | Reply:
-    """The licence whose count may be set so, or the refusal. Going out of use is always permitted."""
-    if isinstance(command.count, bool) or not isinstance(command.count, int) or not 0 <= command.count <= MAX_COUNT:
-        return _refusal("count-out-of-range", f"a count of 0 to {MAX_COUNT} is expected, found {command.count!r:.80}")
-    licence = draft.context.profile.find(command.licence)
-    if licence is not None and command.count == 0:
-        return licence
-    return _permitted(draft, command.licence)
-
-
 def _record(draft: Draft, command: RecordUsage) -> Reply:
-    licence = _usable(draft, command)
+    licence = _permitted(draft, command.licence, command.count)
     if isinstance(licence, Reply):
         draft.notices.append(
             UsageWasRefused(command.licence, licence.code, licence.reason or "", licence.message, command.who)
@@ -205,6 +204,7 @@ def _tick(draft: Draft) -> Reply:
     daily = deadlines.daily_due(draft.state, draft.at)
     if deadlines.sample_due(draft.state, draft.at):
         draft.emit(Sampled(draft.at))
+        authorization.notice_ends(draft)
     if daily:
         draft.roll("daily")
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import json
 from typing import Literal, get_args
 
-from agent.formats.documents import PolicyTerms
+from agent.formats.documents import AuthType, Entitlement, PolicyOrigin, PolicyTerms
+from agent.formats.requests import Key, RequestKind
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
 
-FORMAT = 1
+FORMAT = 2
 
 CloseReason = Literal["requested", "daily", "license-stopped", "reload", "clock-changed", "full"]
 OutageReason = Literal["crash", "stopped"]
@@ -182,10 +183,20 @@ class AckReceived:
 
 @dataclass(frozen=True, slots=True)
 class PolicyInstalled:
-    """A policy of the authority is in force; what its terms leave open stays with the built-in default."""
+    """A policy is in force, in place of the one of the same origin; what it leaves open is left to those below it."""
 
     at: int
     terms: PolicyTerms
+    origin: PolicyOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRemoved:
+    """The policy of this origin, which had this name, is no longer in force."""
+
+    at: int
+    origin: PolicyOrigin
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +208,64 @@ class TrustCodeInstalled:
     key_id: str
     valid_from: int
     valid_until: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMade:
+    """A signed request left this device; `number` is not used again in this epoch."""
+
+    at: int
+    number: int
+    kind: RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequested:
+    """A code for exactly these licences was asked for; a request before it is dropped."""
+
+    at: int
+    keys: tuple[Key, ...]
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequestEnded:
+    """The code that was asked for will not come; `reason` is a slug of refusals.CODES."""
+
+    at: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationInstalled:
+    """A code took the place of the one of its type; `confirmation` is empty when there was none."""
+
+    at: int
+    auth_type: AuthType
+    serial: int
+    digest: str
+    entitlements: tuple[Entitlement, ...]
+    confirmation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRemoved:
+    """All codes were removed from this device; `return_string` is the signed proof of it."""
+
+    at: int
+    auth_types: tuple[AuthType, ...]
+    tags: tuple[str, ...]
+    return_string: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementsExpired:
+    """The end of these entitlements of the code of this type has passed."""
+
+    at: int
+    auth_type: AuthType
+    tags: tuple[str, ...]
 
 
 Event = (
@@ -217,7 +286,14 @@ Event = (
     | DocumentAccepted
     | AckReceived
     | PolicyInstalled
+    | PolicyRemoved
     | TrustCodeInstalled
+    | RequestMade
+    | AuthorizationRequested
+    | AuthorizationRequestEnded
+    | AuthorizationInstalled
+    | AuthorizationRemoved
+    | EntitlementsExpired
 )
 
 

@@ -9,20 +9,28 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from agent.formats.documents import Account
+from agent.licensing.codes import InstalledCode, PendingRequest
 from agent.licensing.events import (
     AckReceived,
     AnchorsInstalled,
+    AuthorizationInstalled,
+    AuthorizationRemoved,
+    AuthorizationRequested,
+    AuthorizationRequestEnded,
     ClockChanged,
     DocumentAccepted,
+    EntitlementsExpired,
     Event,
     OutageRecorded,
     PolicyInstalled,
+    PolicyRemoved,
     ReportClosed,
     ReportDiscarded,
     ReportOpened,
     ReportsAcknowledged,
     ReportsDelivered,
     ReportsPurged,
+    RequestMade,
     Sampled,
     SettingsApplied,
     Started,
@@ -70,6 +78,16 @@ def _after(state: State, event: Event) -> State:
             return replace(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
             return replace(state, settings=event.settings)
+        case RequestMade():
+            return replace(state, requests_made=event.number)
+        case (
+            AuthorizationRequested()
+            | AuthorizationRequestEnded()
+            | AuthorizationInstalled()
+            | AuthorizationRemoved()
+            | EntitlementsExpired()
+        ):
+            return _authorization(state, event)
         case _:
             return _authority(state, event)
 
@@ -169,7 +187,8 @@ def _stored(state: State, event: ReportsDelivered | ReportsAcknowledged | Report
 
 
 def _authority(
-    state: State, event: AnchorsInstalled | DocumentAccepted | AckReceived | PolicyInstalled | TrustCodeInstalled
+    state: State,
+    event: AnchorsInstalled | DocumentAccepted | AckReceived | PolicyInstalled | PolicyRemoved | TrustCodeInstalled,
 ) -> State:
     match event:
         case AnchorsInstalled():
@@ -183,9 +202,53 @@ def _authority(
             changes = {tag: at for tag, at in state.changes.items() if at > event.reported_upto}
             return replace(state, report_ack_at=event.at, last_ack_at=event.at, account=account, changes=changes)
         case PolicyInstalled():
-            return replace(state, policy=InstalledPolicy(event.terms, event.at), last_ack_at=event.at)
+            policies = state.policies | {event.origin: InstalledPolicy(event.terms, event.at)}
+            return replace(state, policies=policies, last_ack_at=event.at)
+        case PolicyRemoved():
+            policies = {origin: policy for origin, policy in state.policies.items() if origin != event.origin}
+            return replace(state, policies=policies)
         case TrustCodeInstalled():
             trust = InstalledTrust(
                 event.certificate, event.key_id, event.valid_from, event.valid_until, installed_at=event.at
             )
             return replace(state, trust=trust, last_ack_at=event.at)
+
+
+def _authorization(
+    state: State,
+    event: AuthorizationRequested
+    | AuthorizationRequestEnded
+    | AuthorizationInstalled
+    | AuthorizationRemoved
+    | EntitlementsExpired,
+) -> State:
+    old = state.authorization
+    match event:
+        case AuthorizationRequested():
+            new = replace(old, request=PendingRequest(event.keys, event.at, event.online))
+        case AuthorizationRequestEnded():
+            new = replace(old, request=None)
+        case AuthorizationInstalled():
+            code = InstalledCode(event.auth_type, event.serial, event.digest, event.at, event.entitlements)
+            new = replace(
+                old,
+                codes=(*(each for each in old.codes if each.auth_type != event.auth_type), code),
+                request=None if event.auth_type == "slac" else old.request,
+                confirmation=event.confirmation or old.confirmation,
+            )
+        case AuthorizationRemoved():
+            new = replace(
+                old,
+                codes=(),
+                request=None,
+                return_string=event.return_string,
+                returned_at=event.at,
+                returned_serial=max(old.returned_serial, *(code.serial for code in old.codes)),
+            )
+        case EntitlementsExpired():
+            new = replace(old, codes=tuple(_expired(code, event) for code in old.codes))
+    return replace(state, authorization=new)
+
+
+def _expired(code: InstalledCode, event: EntitlementsExpired) -> InstalledCode:
+    return replace(code, expired=(*code.expired, *event.tags)) if code.auth_type == event.auth_type else code

@@ -1,22 +1,24 @@
 """Installing what the authority sent: from verified documents to events, and from every refusal to its answer.
 
-Verification is formats/envelope.py's; a file of which one document fails there is refused as a whole.
+Verification is formats/envelope.py's. Each document of a file stands by itself: what is good is installed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
-from agent.formats.documents import Ack, Kind, Policy, TrustCode
+from agent.formats.documents import Ack, Authorization, Kind, Policy, TrustAnchors, TrustCode
 from agent.formats.envelope import Floor, Opened, open_documents
 from agent.formats.errors import DocumentError
+from agent.licensing import authorization
 from agent.licensing.draft import Draft
 from agent.licensing.events import (
     AckReceived,
+    AnchorsInstalled,
     DocumentAccepted,
     Event,
     PolicyInstalled,
+    PolicyRemoved,
     ReportsAcknowledged,
     ReportsPurged,
     TrustCodeInstalled,
@@ -24,26 +26,18 @@ from agent.licensing.events import (
 from agent.licensing.notices import ContentWasRefused
 from agent.licensing.ports import StoredReport
 from agent.licensing.refusals import SUCCESS, code
+from agent.licensing.reply import DocumentResult
 from agent.licensing.reports import moves
 
 _NAMED = 10
 """How many reports a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentResult:
-    """What became of one document. `kind` is `file` when the whole file was refused; `reason` is None on success."""
-
-    kind: str
-    code: str
-    message: str
-    reason: str | None = None
-
-
 def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...]:
-    """Verify `content` and add the events of what it installs to the draft; one result a document, in order of effect.
+    """Verify `content` and add the events of what it installs to the draft; one result a document.
 
-    Refused documents add a notice and no event.
+    First come those that failed a check, then the others in the order of effect. Refused documents add a notice and
+    no event.
     """
     state = draft.state
 
@@ -52,7 +46,7 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
         return None if last is None else Floor(last.serial, last.digest)
 
     try:
-        opened = open_documents(
+        opening = open_documents(
             content,
             addressee=draft.context.profile.udi,
             device_key=draft.context.signer.public_key,
@@ -61,11 +55,16 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
             skew=draft.context.skew,
             lab=draft.context.lab,
             floor=floor,
+            utility=state.settings.utility_enabled,
         )
     except DocumentError as error:
         return (_refuse(draft, DocumentResult("file", code(error.reason), error.message, error.reason), who),)
     results = []
-    for document in opened:
+    for rejected in opening.rejected:
+        why = rejected.error
+        failed = DocumentResult(rejected.kind or "file", code(why.reason), why.message, why.reason)
+        results.append(_refuse(draft, failed, who))
+    for document in opening.opened:
         result, events = _effect(draft, document)
         if result.code != SUCCESS:
             result = _refuse(draft, result, who)
@@ -91,6 +90,9 @@ def _accepted(at: int, opened: Opened) -> DocumentAccepted:
 def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
     """The answer to one verified document, and its events."""
     document = opened.document
+    if isinstance(document, Authorization) and authorization.worthless(draft, document, opened.digest):
+        message = "this authorization code was returned from this device and is worthless; request a new one"
+        return DocumentResult(document.kind, code("authorization-returned"), message, "authorization-returned"), []
     if opened.replay:
         return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
     match document:
@@ -100,10 +102,35 @@ def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
             )
             return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
         case Policy():
-            installed = PolicyInstalled(draft.at, document.terms)
-            return DocumentResult(document.kind, SUCCESS, f"policy {document.terms.name} installed"), [installed]
+            return _policy(draft, document)
+        case Authorization():
+            return _authorize(draft, document, opened.digest)
+        case TrustAnchors():
+            anchors = AnchorsInstalled(draft.at, document.anchors)
+            return DocumentResult(document.kind, SUCCESS, f"{len(document.anchors)} trust anchors installed"), [anchors]
         case Ack():
             return _acknowledge(draft, document)
+
+
+def _policy(draft: Draft, document: Policy) -> tuple[DocumentResult, list[Event]]:
+    terms, origin = document.terms, document.origin
+    if terms is not None:
+        installed = PolicyInstalled(draft.at, terms, origin)
+        return DocumentResult(document.kind, SUCCESS, f"policy {terms.name} installed"), [installed]
+    before = draft.state.policies.get(origin)
+    if before is None:
+        return DocumentResult(document.kind, SUCCESS, f"there is no {origin} policy to remove"), []
+    removed = PolicyRemoved(draft.at, origin, before.terms.name)
+    return DocumentResult(document.kind, SUCCESS, f"policy {before.terms.name} removed"), [removed]
+
+
+def _authorize(draft: Draft, document: Authorization, digest: str) -> tuple[DocumentResult, list[Event]]:
+    event = authorization.installed(draft, document, digest)
+    number = len(document.entitlements) or "all"
+    message = f"{document.auth_type} authorization code for {number} licences installed"
+    if event.confirmation:
+        message += f"; it took the place of another one: confirmation code {event.confirmation}"
+    return DocumentResult(document.kind, SUCCESS, message, confirmation_code=event.confirmation or None), [event]
 
 
 def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:

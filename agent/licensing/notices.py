@@ -5,21 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from agent.formats.documents import AuthType, PolicyOrigin
 from agent.licensing.deadlines import next_ack_deadline
 from agent.licensing.events import (
     AckReceived,
+    AuthorizationInstalled,
+    AuthorizationRemoved,
+    AuthorizationRequestEnded,
     ClockChanged,
     CloseReason,
+    EntitlementsExpired,
     Event,
     OutageReason,
     OutageRecorded,
     PolicyInstalled,
+    PolicyRemoved,
     ReportClosed,
     ReportsAcknowledged,
     TrustCodeInstalled,
     UsageRecorded,
 )
 from agent.licensing.profile import Profile
+from agent.licensing.refusals import code
 from agent.licensing.state import State
 
 
@@ -48,6 +55,15 @@ class PolicyWasInstalled:
 
     name: str
     installed_at: int
+    origin: PolicyOrigin = "custom"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyWasRemoved:
+    """A policy is no longer in force; those below it are."""
+
+    name: str
+    origin: PolicyOrigin
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +121,60 @@ class ClockWasChanged:
     delta: int
 
 
+@dataclass(frozen=True, slots=True)
+class AuthorizationWasInstalled:
+    """A code is installed; `tags` is empty for one that authorizes every licence."""
+
+    udi_key: str
+    auth_type: AuthType
+    tags: tuple[str, ...]
+    installed_at: int
+    confirmation_code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationWasRemoved:
+    """All codes are gone from this device."""
+
+    udi_key: str
+    auth_types: tuple[AuthType, ...]
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequestFailed:
+    """A code that was asked for will not come."""
+
+    udi_key: str
+    code: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationHasExpired:
+    """The end of these entitlements has passed; what is in use goes on, and cannot be turned on anew."""
+
+    udi_key: str
+    auth_type: AuthType
+    tags: tuple[str, ...]
+
+
 Notice = (
     ReportWasClosed
     | ReportsWereAcknowledged
     | PolicyWasInstalled
+    | PolicyWasRemoved
     | TrustCodeWasInstalled
     | ContentWasRefused
     | UsageWasRefused
     | UsageChanged
     | OutageWasRecorded
     | ClockWasChanged
+    | AuthorizationWasInstalled
+    | AuthorizationWasRemoved
+    | AuthorizationRequestFailed
+    | AuthorizationHasExpired
 )
 
 
@@ -131,7 +191,9 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
                 yield ReportsWereAcknowledged(acknowledged, event.at, next_ack_deadline(after, profile))
                 acknowledged = 0
             case PolicyInstalled():
-                yield PolicyWasInstalled(event.terms.name, event.at)
+                yield PolicyWasInstalled(event.terms.name, event.at, event.origin)
+            case PolicyRemoved():
+                yield PolicyWasRemoved(event.name, event.origin)
             case TrustCodeInstalled():
                 yield TrustCodeWasInstalled(profile.udi.key, event.at)
             case UsageRecorded():
@@ -142,4 +204,19 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
             case ClockChanged():
                 yield ClockWasChanged(event.delta)
             case _:
-                pass
+                yield from _of_authorization(event, profile.udi.key)
+
+
+def _of_authorization(event: Event, udi_key: str) -> Iterator[Notice]:
+    match event:
+        case AuthorizationInstalled():
+            tags = tuple(entry.tag for entry in event.entitlements)
+            yield AuthorizationWasInstalled(udi_key, event.auth_type, tags, event.at, event.confirmation or None)
+        case AuthorizationRemoved():
+            yield AuthorizationWasRemoved(udi_key, event.auth_types, event.tags)
+        case AuthorizationRequestEnded():
+            yield AuthorizationRequestFailed(udi_key, code(event.reason), event.reason, event.message)
+        case EntitlementsExpired():
+            yield AuthorizationHasExpired(udi_key, event.auth_type, event.tags)
+        case _:
+            pass

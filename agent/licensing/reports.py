@@ -99,6 +99,12 @@ def measured(state: State, tag: str, end: int) -> bool:
     return report is not None and bool(report.spans(end))
 
 
+def signing_certificate(state: State, at: int) -> bytes | None:
+    """The trust code (DER) that covers signatures made at `at`, if any does."""
+    trust = state.trust
+    return trust.certificate if trust is not None and trust.valid_from <= at <= trust.valid_until else None
+
+
 def close(
     state: State, tag: str, *, at: int, end: int, reason: CloseReason, profile: Profile, signer: Signer, lab: bool
 ) -> ReportClosed:
@@ -111,9 +117,7 @@ def close(
     if use.report is None:
         raise ValueError(f"no report is open for {tag}")
     report, chain, settings = use.report, state.chain, state.settings
-    certificate = None
-    if state.trust is not None and state.trust.valid_from <= at <= state.trust.valid_until:
-        certificate = state.trust.certificate
+    certificate = signing_certificate(state, at)
     spans = report.spans(end)
     last = len(spans) - 1
     rows = tuple(

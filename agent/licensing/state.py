@@ -10,12 +10,13 @@ import json
 from typing import NamedTuple
 
 from agent.formats.documents import Account, PolicyTerms
+from agent.licensing.codes import Authorization
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
 from agent.licensing.usage import OpenReport
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class InstalledPolicy:
-    """A policy of the authority and when it was installed."""
+    """A policy and when it was installed."""
 
     terms: PolicyTerms
     installed_at: int
@@ -101,7 +102,7 @@ class State:
     `clock_change` is when the clock was set back last, and by how many seconds. `report_ack_at` is when reports were
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
-    licence change that no acknowledged report covers), `floors` by document kind.
+    licence change that no acknowledged report covers), `floors` by document kind, `policies` by origin.
     """
 
     at: int = 0
@@ -121,8 +122,10 @@ class State:
     chain: ChainHead | None = None
     counts: Counts = field(default_factory=Counts)
     floors: dict[str, SerialFloor] = field(default_factory=dict)
-    policy: InstalledPolicy | None = None
+    policies: dict[str, InstalledPolicy] = field(default_factory=dict)
     trust: InstalledTrust | None = None
+    authorization: Authorization = field(default_factory=Authorization)
+    requests_made: int = 0
     account: Account | None = None
     report_ack_at: int | None = None
     last_ack_at: int | None = None

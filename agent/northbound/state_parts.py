@@ -21,7 +21,12 @@ LEFT_OUT = {
 }
 """Members below a part that its function never gives; all others it gives whenever there is something to say."""
 
-_SOURCES: dict[Source, str] = {"default": "cisco-default", "installed": "customer-policy"}
+_SOURCES: dict[Source, str] = {
+    "default": "cisco-default",
+    "factory": "customer-policy",
+    "custom": "customer-policy",
+    "controller": "customer-policy",
+}
 _ATTRIBUTES = ("reporting-first-time", "reporting-ongoing", "reporting-macd")
 
 

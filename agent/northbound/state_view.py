@@ -154,7 +154,7 @@ class StateView:
             "privacy": (settings.privacy_hostname, settings.privacy_version),
             "udi": (),
             "usage": (state.licences, settings.utility_enabled),
-            "policy": (in_force(state.policy),),
+            "policy": (in_force(state.policies),),
             "trust-code": (state.trust.installed_at if state.trust else None,),
             "rum-ack": (state.last_ack_at, deadline),
             "slp-agent:account": (state.account, state.report_ack_at),
