@@ -29,6 +29,7 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
+from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import FileOperations
@@ -65,11 +66,13 @@ class Agent:
     dispatch: Dispatch
     committer: Committer
     announced: tuple[str, ...]
+    notifier: Notifier
 
     def start(self) -> None:
         """Begin to measure, then to serve. Raises what the store raises."""
         self.committer.run(Start(secrets.token_hex(8)))
         self.dispatch.start()
+        self.notifier.started(self.committer.state.started_at)
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""
@@ -104,9 +107,9 @@ def build(
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     operations = Operations(bindings, committer, settings, profile)
-    file_operations = FileOperations(
-        bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files or Folders({})
-    )
+    files = files or Folders({})
+    saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
+    authorizing = AuthorizationOperations(bindings, committer, files)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -118,7 +121,12 @@ def build(
         providers=Providers(
             config={CONFIG: settings},
             state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
-            operations={**operations.table(), **file_operations.table(), GET_SCHEMA: monitoring.get_schema},
+            operations={
+                **operations.table(),
+                **saving.table(),
+                **authorizing.table(),
+                GET_SCHEMA: monitoring.get_schema,
+            },
             notifications=PUBLISHED,
             front_end=FRONT_END,
             absent=absent(schema),
@@ -131,9 +139,9 @@ def build(
     )
     monitoring.watch(dispatch.sessions, dispatch.running)
     settings.load(dispatch.running.tree)
-    tell.notifier = Notifier(bindings, dispatch.hub)
+    tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
     dispatch.hub.subscribe(_log_notification)
-    return Agent(dispatch, committer, announced)
+    return Agent(dispatch, committer, announced, tell.notifier)
 
 
 def load_schema() -> Schema:

@@ -1,33 +1,59 @@
-"""The kernel's notices as notifications of slp-agent, through their binding classes. Decides nothing."""
+"""The kernel's notices as notifications of both modules, through their binding classes. Decides nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from agent.core.hub import Hub
 from agent.core.tree import Tree
+from agent.formats.documents import AuthType
 from agent.licensing import notices
 from agent.licensing.notices import Notice
+from agent.licensing.profile import Profile
+from agent.licensing.state import State
+from agent.northbound import legacy
 from agent.northbound.bound import Bindings
 from agent.northbound.times import date_and_time
+from agent.northbound.words import INSTALL_TYPES, POLICY_SOURCES
 
 MODULE = "slp-agent"
+LEGACY = "cisco-smart-license"
+
+Authorizing = (
+    notices.AuthorizationWasInstalled
+    | notices.AuthorizationWasRemoved
+    | notices.AuthorizationRequestFailed
+    | notices.AuthorizationHasExpired
+)
 
 
 class Notifier:
     """Publishes what a decision gives to tell. Called after the decision is durable."""
 
-    def __init__(self, bindings: Bindings, hub: Hub) -> None:
+    def __init__(self, bindings: Bindings, hub: Hub, state: Callable[[], State], profile: Profile) -> None:
+        """`state` gives the state after the decision."""
         self._bindings = bindings
         self._hub = hub
+        self._state = state
+        self._profile = profile
 
     def __call__(self, told: Sequence[Notice], at: int) -> None:
         if not self._hub.watched:  # building one costs a millisecond
             return
         for notice in told:
-            name, tree = translate(notice)
-            node = self._bindings.node(f"/{MODULE}:{name}")
-            self._hub.publish(MODULE, name, self._bindings.checked(node, tree), at)
+            self._publish(MODULE, *translate(notice), at)
+            if isinstance(notice, Authorizing) and not isinstance(notice, notices.AuthorizationRequestFailed):
+                mode = legacy.mode(self._state(), self._profile, at)
+                self._publish(LEGACY, "enforcement-mode", {"mode": mode}, at)
+
+    def started(self, at: int) -> None:
+        """The agent serves. Smart licensing is always on, so both are told."""
+        for name in ("ready", "enabled"):
+            self._publish(LEGACY, name, {}, at)
+
+    def _publish(self, module: str, name: str, tree: Tree, at: int) -> None:
+        node = self._bindings.node(f"/{module}:{name}")
+        self._hub.publish(module, name, self._bindings.checked(node, tree), at)
 
 
 def translate(notice: Notice) -> tuple[str, Tree]:
@@ -49,7 +75,10 @@ def translate(notice: Notice) -> tuple[str, Tree]:
             return "policy-installed", {
                 "policy-name": notice.name,
                 "install-time": date_and_time(notice.installed_at),
+                "origin": POLICY_SOURCES[notice.origin],
             }
+        case notices.PolicyWasRemoved():
+            return "policy-removed", {"policy-name": notice.name, "origin": POLICY_SOURCES[notice.origin]}
         case notices.TrustCodeWasInstalled():
             return "trust-code-installed", {
                 "udi-key": notice.udi_key,
@@ -78,3 +107,30 @@ def translate(notice: Notice) -> tuple[str, Tree]:
             }
         case notices.ClockWasChanged():
             return "clock-changed", {"delta": str(notice.delta)}
+        case _:
+            return _authorization(notice)
+
+
+def _authorization(notice: Authorizing) -> tuple[str, Tree]:
+    match notice:
+        case notices.AuthorizationWasInstalled():
+            tree = _authorized(notice.udi_key, (notice.auth_type,), notice.tags)
+            tree["install-time"] = date_and_time(notice.installed_at)
+            if notice.confirmation_code is not None:
+                tree["confirmation-code"] = notice.confirmation_code
+            return "authorization-code-installed", tree
+        case notices.AuthorizationWasRemoved():
+            return "authorization-code-removed", _authorized(notice.udi_key, notice.auth_types, notice.tags)
+        case notices.AuthorizationRequestFailed():
+            return "authorization-code-request-failed", {
+                "udi-key": notice.udi_key,
+                "return-code": notice.code,
+                "message": notice.message,
+            }
+        case notices.AuthorizationHasExpired():
+            return "authorization-expired", _authorized(notice.udi_key, (notice.auth_type,), notice.tags)
+
+
+def _authorized(udi_key: str, kinds: Sequence[AuthType], tags: Sequence[str]) -> Tree:
+    lists = {"install-type": [INSTALL_TYPES[kind] for kind in kinds], "entitlement-tag": list(tags)}
+    return {"udi-key": udi_key, **{name: values for name, values in lists.items() if values}}

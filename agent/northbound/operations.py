@@ -26,6 +26,7 @@ COLLECTOR_RPCS = frozenset(
         ("slp-agent", "import-code"),
         ("slp-agent", "export-usage"),
         ("slp-agent", "rum-save-usage-report"),
+        ("slp-agent", "ask-permission"),
         ("cisco-smart-license", "import-file"),
         ("cisco-smart-license", "rum-save-usage-all"),
         ("cisco-smart-license", "rum-save-usage-unreported"),
@@ -33,7 +34,7 @@ COLLECTOR_RPCS = frozenset(
         ("cisco-smart-license", "trust-request-save"),
     }
 )
-RECORDER_RPCS = frozenset({("slp-agent", "record-usage")})
+RECORDER_RPCS = frozenset({("slp-agent", "record-usage"), ("slp-agent", "ask-permission")})
 
 ACCESS = AccessTable(
     readers=frozenset({"admin", "collector", "reader", "recorder"}),
@@ -92,4 +93,7 @@ def imported(reply: Reply) -> Tree:
         {"index": index, "type": each.kind, "return-code": each.code, "message": each.message}
         for index, each in enumerate(reply.documents)
     ]
-    return {"return-code": reply.code, "document": documents}
+    tree: Tree = {"return-code": reply.code, "document": documents}
+    if reply.confirmation_codes:
+        tree["confirmation-codes"] = ", ".join(reply.confirmation_codes)
+    return tree

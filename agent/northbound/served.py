@@ -14,13 +14,21 @@ from agent.northbound.system import MONITORING, SERVES
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
 
-PUBLISHED = frozenset(
+LEGACY = frozenset(f"{_CSL}{name}" for name in ("ready", "enabled", "enforcement-mode"))
+"""Notifications of the public module that are published."""
+
+PUBLISHED = LEGACY | frozenset(
     f"/slp-agent:{name}"
     for name in (
+        "authorization-code-installed",
+        "authorization-code-removed",
+        "authorization-code-request-failed",
+        "authorization-expired",
         "clock-changed",
         "import-refused",
         "outage-recorded",
         "policy-installed",
+        "policy-removed",
         "report-closed",
         "reports-acknowledged",
         "trust-code-installed",
@@ -37,19 +45,8 @@ FRONT_END = frozenset(
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
-    # what registration, authorization and evaluation of the time before SLP say is still to be decided
-    f"{STATE_INFO}/registration",
-    f"{STATE_INFO}/authorization",
-    f"{STATE_INFO}/evaluation",
-    f"{STATE_INFO}/conversion",
-    f"{STATE_INFO}/factory-purchase",
-    # no authorization code can be installed yet
-    f"{STATE_INFO}/imported-authorizations",
     # nothing is sent on the agent's own account yet
-    f"{STATE_INFO}/utility/reporting-times",
     f"{STATE_INFO}/slp-agent:report-times/last-report-push",
-    # no subscription is known to the product's catalogue
-    f"{STATE_INFO}/usage/subscription-id",
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
     # only the whole of running can be locked
@@ -66,9 +63,6 @@ _ABSENT_RPCS = (
             "renew-auth",
             "id-token-trust",
             "trust-request-save",
-            "authorization-request-online",
-            "authorization-code-return-online",
-            "authorization-code-return-offline",
         )
     ),
     f"{_NETCONF}copy-config",
@@ -79,10 +73,10 @@ _ABSENT_RPCS = (
 def absent(schema: Schema) -> frozenset[str]:
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported.
 
-    None of the notifications of cisco-smart-license can occur yet: they tell of registration and of the network.
+    The other notifications of cisco-smart-license cannot occur yet: they tell of the network and of evaluation.
     """
-    notifications = (node.path for node in schema.notifications.values() if node.module == "cisco-smart-license")
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *notifications))
+    notifications = {node.path for node in schema.notifications.values() if node.module == "cisco-smart-license"}
+    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *(notifications - LEGACY)))
 
 
 def check(schema: Schema, state: Collection[str]) -> None:

@@ -21,6 +21,11 @@ long = int
 from . import report_closed
 from . import reports_acknowledged
 from . import policy_installed
+from . import policy_removed
+from . import authorization_code_installed
+from . import authorization_code_removed
+from . import authorization_code_request_failed
+from . import authorization_expired
 from . import trust_code_installed
 from . import import_refused
 from . import usage_changed
@@ -38,7 +43,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__trust_code_installed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
+  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -53,6 +58,11 @@ file, and notifications of what a collector waits for.
     self.__report_closed = YANGDynClass(base=report_closed.report_closed, is_leaf=True, yang_name="report-closed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__reports_acknowledged = YANGDynClass(base=reports_acknowledged.reports_acknowledged, is_leaf=True, yang_name="reports-acknowledged", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__policy_installed = YANGDynClass(base=policy_installed.policy_installed, is_leaf=True, yang_name="policy-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__policy_removed = YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_installed = YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_removed = YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_request_failed = YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_expired = YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__trust_code_installed = YANGDynClass(base=trust_code_installed.trust_code_installed, is_leaf=True, yang_name="trust-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__import_refused = YANGDynClass(base=import_refused.import_refused, is_leaf=True, yang_name="import-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__usage_changed = YANGDynClass(base=usage_changed.usage_changed, is_leaf=True, yang_name="usage-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
@@ -169,6 +179,150 @@ file, and notifications of what a collector waits for.
 
   def _unset_policy_installed(self):
     self.__policy_installed = YANGDynClass(base=policy_installed.policy_installed, is_leaf=True, yang_name="policy-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_policy_removed(self):
+    """
+    Getter method for policy_removed, mapped from YANG variable /slp_agent_notification/policy_removed (notification)
+
+    YANG Description: A policy was taken back; the others and the built-in default are
+in force.
+    """
+    return self.__policy_removed
+      
+  def _set_policy_removed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """policy_removed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__policy_removed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_policy_removed(self):
+    self.__policy_removed = YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_installed(self):
+    """
+    Getter method for authorization_code_installed, mapped from YANG variable /slp_agent_notification/authorization_code_installed (notification)
+
+    YANG Description: An authorization code was installed. The public module names this
+notification and does not define it.
+    """
+    return self.__authorization_code_installed
+      
+  def _set_authorization_code_installed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_installed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_installed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_installed(self):
+    self.__authorization_code_installed = YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_removed(self):
+    """
+    Getter method for authorization_code_removed, mapped from YANG variable /slp_agent_notification/authorization_code_removed (notification)
+
+    YANG Description: The authorization codes of this product instance were removed.
+    """
+    return self.__authorization_code_removed
+      
+  def _set_authorization_code_removed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_removed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_removed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_removed(self):
+    self.__authorization_code_removed = YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_request_failed(self):
+    """
+    Getter method for authorization_code_request_failed, mapped from YANG variable /slp_agent_notification/authorization_code_request_failed (notification)
+
+    YANG Description: An authorization code that was asked for will not come. The public
+module names this notification and does not define it.
+    """
+    return self.__authorization_code_request_failed
+      
+  def _set_authorization_code_request_failed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_request_failed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_request_failed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_request_failed(self):
+    self.__authorization_code_request_failed = YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_expired(self):
+    """
+    Getter method for authorization_expired, mapped from YANG variable /slp_agent_notification/authorization_expired (notification)
+
+    YANG Description: The authorization of these licences has ended. What is in use goes
+on and cannot be turned on anew.
+    """
+    return self.__authorization_expired
+      
+  def _set_authorization_expired(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_expired must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_expired = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_expired(self):
+    self.__authorization_expired = YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
   def _get_trust_code_installed(self):
@@ -344,6 +498,11 @@ while.
   report_closed = __builtin__.property(_get_report_closed, _set_report_closed)
   reports_acknowledged = __builtin__.property(_get_reports_acknowledged, _set_reports_acknowledged)
   policy_installed = __builtin__.property(_get_policy_installed, _set_policy_installed)
+  policy_removed = __builtin__.property(_get_policy_removed, _set_policy_removed)
+  authorization_code_installed = __builtin__.property(_get_authorization_code_installed, _set_authorization_code_installed)
+  authorization_code_removed = __builtin__.property(_get_authorization_code_removed, _set_authorization_code_removed)
+  authorization_code_request_failed = __builtin__.property(_get_authorization_code_request_failed, _set_authorization_code_request_failed)
+  authorization_expired = __builtin__.property(_get_authorization_expired, _set_authorization_expired)
   trust_code_installed = __builtin__.property(_get_trust_code_installed, _set_trust_code_installed)
   import_refused = __builtin__.property(_get_import_refused, _set_import_refused)
   usage_changed = __builtin__.property(_get_usage_changed, _set_usage_changed)
@@ -352,4 +511,4 @@ while.
   outage_recorded = __builtin__.property(_get_outage_recorded, _set_outage_recorded)
 
 
-  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('trust_code_installed', trust_code_installed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])
+  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])

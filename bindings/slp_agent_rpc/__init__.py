@@ -21,6 +21,8 @@ long = int
 from . import record_usage
 from . import close_reports
 from . import import_code
+from . import authorization_request_offline
+from . import ask_permission
 from . import export_usage
 from . import rum_save_usage_report
 class slp_agent(PybindBase):
@@ -34,7 +36,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__export_usage','__rum_save_usage_report',)
+  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_usage','__rum_save_usage_report',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -49,6 +51,8 @@ file, and notifications of what a collector waits for.
     self.__record_usage = YANGDynClass(base=record_usage.record_usage, is_leaf=True, yang_name="record-usage", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__close_reports = YANGDynClass(base=close_reports.close_reports, is_leaf=True, yang_name="close-reports", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__import_code = YANGDynClass(base=import_code.import_code, is_leaf=True, yang_name="import-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__authorization_request_offline = YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__export_usage = YANGDynClass(base=export_usage.export_usage, is_leaf=True, yang_name="export-usage", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__rum_save_usage_report = YANGDynClass(base=rum_save_usage_report.rum_save_usage_report, is_leaf=True, yang_name="rum-save-usage-report", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
@@ -142,10 +146,10 @@ licence in use continues in a new report.
     Getter method for import_code, mapped from YANG variable /slp_agent_rpc/import_code (rpc)
 
     YANG Description: Install what the licence authority issued, without a file: an
-acknowledgement, a policy, a trust code or several in one. Where
-one document does not prove genuine and ours, none is installed.
-An acknowledgement takes effect for the reports that it names
-rightly.
+acknowledgement, a policy, a trust code, an authorization code or
+several in one. A document that does not prove genuine and ours is
+refused, the others are installed. An acknowledgement takes effect
+for the reports that it names rightly.
     """
     return self.__import_code
       
@@ -167,6 +171,64 @@ rightly.
 
   def _unset_import_code(self):
     self.__import_code = YANGDynClass(base=import_code.import_code, is_leaf=True, yang_name="import-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
+  def _get_authorization_request_offline(self):
+    """
+    Getter method for authorization_request_offline, mapped from YANG variable /slp_agent_rpc/authorization_request_offline (rpc)
+
+    YANG Description: Ask for an authorization code by a file that is carried to the
+licence authority. Without a feature the request of before is
+given again.
+    """
+    return self.__authorization_request_offline
+      
+  def _set_authorization_request_offline(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_request_offline must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__authorization_request_offline = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_request_offline(self):
+    self.__authorization_request_offline = YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
+  def _get_ask_permission(self):
+    """
+    Getter method for ask_permission, mapped from YANG variable /slp_agent_rpc/ask_permission (rpc)
+
+    YANG Description: May so many of a licence be used? Nothing changes.
+    """
+    return self.__ask_permission
+      
+  def _set_ask_permission(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """ask_permission must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__ask_permission = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_ask_permission(self):
+    self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
 
   def _get_export_usage(self):
@@ -230,8 +292,10 @@ public module save many.
   record_usage = __builtin__.property(_get_record_usage, _set_record_usage)
   close_reports = __builtin__.property(_get_close_reports, _set_close_reports)
   import_code = __builtin__.property(_get_import_code, _set_import_code)
+  authorization_request_offline = __builtin__.property(_get_authorization_request_offline, _set_authorization_request_offline)
+  ask_permission = __builtin__.property(_get_ask_permission, _set_ask_permission)
   export_usage = __builtin__.property(_get_export_usage, _set_export_usage)
   rum_save_usage_report = __builtin__.property(_get_rum_save_usage_report, _set_rum_save_usage_report)
 
 
-  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])
+  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 import json
 from pathlib import Path
 from typing import Any, cast
 
+import oopt_gnpy_libyang as libyang
+
 from agent import app
 from agent.codec import json as json_codec
+from agent.codec import xml as xml_codec
 from agent.core.hub import Event
 from agent.core.requests import Content, Edit, Get, Invoke
 from agent.core.schema import Node
@@ -68,6 +72,31 @@ entitlement-tag = "regid.2026-11.test.HSECK9,1.0_04"
 enforcement = "export"
 """
 TERMS = PolicyTerms("Example policy")
+
+
+@cache
+def models() -> Any:
+    """libyang with all modules that are served."""
+    schema = app.load_schema()
+    folders = dict.fromkeys(str(module.file.parent) for module in schema.modules.values())
+    made = libyang.Context(":".join(folders), libyang.ContextOptions.NoYangLibrary)
+    for module in schema.modules.values():
+        if module.implemented:
+            made.load_module(module.name, module.revision or None, list(module.features))
+    return made
+
+
+def valid(text: str, form: Any) -> Any:
+    """The document after libyang has read and validated it as operational data, as JSON."""
+    made = models()
+    made.clean_all_errors()
+    try:
+        tree = made.parse_data(text, form, libyang.ParseOptions.Strict, libyang.ValidationOptions.Present)
+    except libyang.Error as error:
+        told = "; ".join(f"{one.data_path}: {one.message}" for one in made.errors())
+        raise AssertionError(f"libyang refuses it: {told or error}") from None
+    flags = libyang.PrintFlags.WithSiblings | libyang.PrintFlags.WithDefaultsExplicit
+    return json.loads(tree.print(libyang.DataFormat.JSON, flags))
 
 
 @dataclass
@@ -150,10 +179,13 @@ class Rig:
         return found
 
     def info(self) -> Tree:
-        """state-info, as JSON has it."""
-        pick = Pick(self.node("/cisco-smart-license:licensing"))
-        data = self.dispatch.read(Get((pick,), Content.NONCONFIG), self.session(READER))
-        whole = json.loads(b"".join(json_codec.encode(data, self.dispatch.schema.root)))
+        """state-info, as JSON has it; libyang has read and validated all of /licensing in both encodings first."""
+        root, session = self.dispatch.schema.root, self.session(READER)
+        request = Get((Pick(self.node("/cisco-smart-license:licensing")),), Content.ALL)
+        text = b"".join(json_codec.encode(self.dispatch.read(request, session), root)).decode()
+        xml = b"".join(xml_codec.encode(self.dispatch.read(request, session), root)).decode()
+        whole = json.loads(text)
+        assert valid(text, libyang.DataFormat.JSON) == valid(xml, libyang.DataFormat.XML) == whole
         return cast(Tree, whole[LICENSING]["state"]["state-info"])
 
     def part(self, member: str) -> Any:
