@@ -19,6 +19,7 @@ from agent.licensing.events import (
     EntitlementsExpired,
 )
 from agent.licensing.profile import Licence
+from agent.licensing.releases import supports
 from agent.licensing.reply import Reply, refusal
 from agent.licensing.usage import MAX_COUNT
 
@@ -44,6 +45,8 @@ def request(draft: Draft, name: str, count: int, add: bool, online: bool) -> Rep
             "already-authorized",
             f"{licence.name} is authorized by a code that was imported; no other is needed",
         )
+    if not online and not supports(draft.state.software_version, "authorization-file"):
+        return refusal("not-in-this-release", "this release cannot save authorization requests to files")
     keys = _keys(draft, licence, count, add)
     lost = _relying(draft, {key.tag: key.count for key in keys})
     if lost:

@@ -101,6 +101,19 @@ class ReturnAuthorization:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestTrust:
+    """Ask the authority for a trust code, with an ID token if there is one; `force` replaces one issued before.
+
+    `online`: queue it for a transport; otherwise the reply carries the request file.
+    """
+
+    token: str | None = None
+    force: bool = False
+    online: bool = False
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportContent:
     """Install the documents of a file of the authority, as they came."""
 
@@ -121,5 +134,6 @@ Command = (
     | RequestAuthorization
     | SaveAuthorizationRequest
     | ReturnAuthorization
+    | RequestTrust
     | ImportContent
 )

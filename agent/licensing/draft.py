@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
 from agent.licensing import reports
+from agent.licensing import trusting as trust
 from agent.licensing.events import ClockChanged, CloseReason, Event, ReportDiscarded, ReportOpened
 from agent.licensing.evolve import evolve
 from agent.licensing.notices import Notice
@@ -97,6 +98,8 @@ class Draft:
                     profile=self.context.profile,
                     signer=self.context.signer,
                     lab=self.context.lab,
+                    certificate=trust.certificate(self.state, at),
+                    ask_trust=trust.report_asks(self.state, at),
                 )
             )
 

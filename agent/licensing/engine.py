@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agent.licensing import authorization, deadlines, imports, marking, notices, reports
+from agent.licensing import authorization, deadlines, imports, marking, notices, reports, trust
 from agent.licensing.commands import (
     ApplySettings,
     AskPermission,
@@ -19,6 +19,7 @@ from agent.licensing.commands import (
     MarkDelivered,
     RecordUsage,
     RequestAuthorization,
+    RequestTrust,
     ReturnAuthorization,
     SaveAuthorizationRequest,
     Start,
@@ -27,7 +28,6 @@ from agent.licensing.commands import (
 )
 from agent.licensing.draft import Context, Draft
 from agent.licensing.events import (
-    AnchorsInstalled,
     ClockChanged,
     Event,
     OutageRecorded,
@@ -88,6 +88,8 @@ def _run(draft: Draft, command: Command) -> Reply:
             return _mark(draft, command)
         case ImportContent():
             return _import(draft, command)
+        case RequestTrust():
+            return trust.request(draft, command.token, command.force, command.online)
         case AskPermission() | RequestAuthorization() | SaveAuthorizationRequest() | ReturnAuthorization():
             return _authorization(draft, command)
         case ApplySettings():
@@ -101,7 +103,7 @@ def _run(draft: Draft, command: Command) -> Reply:
         case InstallAnchors():
             if command.anchors != draft.state.anchors:
                 draft.settle_clock()
-                draft.emit(AnchorsInstalled(draft.at, command.anchors))
+                draft.emit(trust.anchors_installed(draft, command.anchors))
             return Reply()
 
 

@@ -78,10 +78,14 @@ class SettingsApplied:
 
 @dataclass(frozen=True, slots=True)
 class AnchorsInstalled:
-    """The authority's root certificates (DER) that documents are checked against."""
+    """The authority's root certificates (DER) that documents are checked against.
+
+    `trust_holds` says whether one of them has issued the installed trust code (true without one).
+    """
 
     at: int
     anchors: tuple[bytes, ...]
+    trust_holds: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +205,31 @@ class PolicyRemoved:
 
 @dataclass(frozen=True, slots=True)
 class TrustCodeInstalled:
-    """The authority certified the device's key: `certificate` is DER, validity in epoch seconds."""
+    """The device's key was certified, by the authority or in the factory: `certificate` is DER, validity in seconds."""
 
     at: int
     certificate: bytes
     key_id: str
     valid_from: int
     valid_until: int
+    factory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequested:
+    """A trust code was asked for over a transport."""
+
+    at: int
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequestEnded:
+    """The trust code that was asked for will not come; `reason` is a slug of refusals.CODES."""
+
+    at: int
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +310,8 @@ Event = (
     | PolicyInstalled
     | PolicyRemoved
     | TrustCodeInstalled
+    | TrustRequested
+    | TrustRequestEnded
     | RequestMade
     | AuthorizationRequested
     | AuthorizationRequestEnded

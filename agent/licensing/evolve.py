@@ -36,6 +36,8 @@ from agent.licensing.events import (
     Started,
     Stopped,
     TrustCodeInstalled,
+    TrustRequested,
+    TrustRequestEnded,
     UsageRecorded,
 )
 from agent.licensing.state import (
@@ -78,6 +80,10 @@ def _after(state: State, event: Event) -> State:
             return replace(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
             return replace(state, settings=event.settings)
+        case TrustRequested():
+            return replace(state, trust_requested_at=event.at)
+        case TrustRequestEnded():
+            return replace(state, trust_requested_at=None)
         case RequestMade():
             return replace(state, requests_made=event.number)
         case (
@@ -192,7 +198,10 @@ def _authority(
 ) -> State:
     match event:
         case AnchorsInstalled():
-            return replace(state, anchors=event.anchors)
+            trust = state.trust
+            if trust is not None:
+                trust = replace(trust, anchored=event.trust_holds)
+            return replace(state, anchors=event.anchors, trust=trust)
         case DocumentAccepted():
             return replace(state, floors=state.floors | {event.kind: SerialFloor(event.serial, event.digest)})
         case AckReceived():
@@ -209,9 +218,15 @@ def _authority(
             return replace(state, policies=policies)
         case TrustCodeInstalled():
             trust = InstalledTrust(
-                event.certificate, event.key_id, event.valid_from, event.valid_until, installed_at=event.at
+                event.certificate,
+                event.key_id,
+                event.valid_from,
+                event.valid_until,
+                installed_at=event.at,
+                factory=event.factory,
+                anchored=True,
             )
-            return replace(state, trust=trust, last_ack_at=event.at)
+            return replace(state, trust=trust, trust_requested_at=None, last_ack_at=event.at)
 
 
 def _authorization(

@@ -10,11 +10,10 @@ from collections import Counter
 from agent.formats.documents import Ack, Authorization, Kind, Policy, TrustAnchors, TrustCode
 from agent.formats.envelope import Floor, Opened, open_documents
 from agent.formats.errors import DocumentError
-from agent.licensing import authorization
+from agent.licensing import authorization, trust
 from agent.licensing.draft import Draft
 from agent.licensing.events import (
     AckReceived,
-    AnchorsInstalled,
     DocumentAccepted,
     Event,
     PolicyInstalled,
@@ -97,19 +96,26 @@ def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
         return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
     match document:
         case TrustCode():
-            event = TrustCodeInstalled(
-                draft.at, document.certificate, document.key_id, document.not_before, document.not_after
-            )
-            return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
+            return _trust(draft, document)
         case Policy():
             return _policy(draft, document)
         case Authorization():
             return _authorize(draft, document, opened.digest)
         case TrustAnchors():
-            anchors = AnchorsInstalled(draft.at, document.anchors)
+            anchors = trust.anchors_installed(draft, document.anchors)
             return DocumentResult(document.kind, SUCCESS, f"{len(document.anchors)} trust anchors installed"), [anchors]
         case Ack():
             return _acknowledge(draft, document)
+
+
+def _trust(draft: Draft, document: TrustCode) -> tuple[DocumentResult, list[Event]]:
+    if trust.keeps_own(draft.state, document, draft.at):
+        message = "a factory-installed trust code does not take the place of the authority's"
+        return DocumentResult(document.kind, code("trust-code-installed"), message, "trust-code-installed"), []
+    event = TrustCodeInstalled(
+        draft.at, document.certificate, document.key_id, document.not_before, document.not_after, document.factory
+    )
+    return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
 
 
 def _policy(draft: Draft, document: Policy) -> tuple[DocumentResult, list[Event]]:

@@ -9,6 +9,7 @@ from agent.formats.documents import AuthType, PolicyOrigin
 from agent.licensing.deadlines import next_ack_deadline
 from agent.licensing.events import (
     AckReceived,
+    AnchorsInstalled,
     AuthorizationInstalled,
     AuthorizationRemoved,
     AuthorizationRequestEnded,
@@ -23,6 +24,7 @@ from agent.licensing.events import (
     ReportClosed,
     ReportsAcknowledged,
     TrustCodeInstalled,
+    TrustRequestEnded,
     UsageRecorded,
 )
 from agent.licensing.profile import Profile
@@ -68,10 +70,28 @@ class PolicyWasRemoved:
 
 @dataclass(frozen=True, slots=True)
 class TrustCodeWasInstalled:
-    """Reports are signed under the authority's certificate from now on."""
+    """Reports are signed under the authority's certificate from now on, unless it is a factory-installed one."""
 
     udi_key: str
     installed_at: int
+    factory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequestFailed:
+    """A trust code that was asked for will not come."""
+
+    udi_key: str
+    code: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustAnchorsWereChanged:
+    """Documents are checked against so many other roots from now on."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +186,8 @@ Notice = (
     | PolicyWasInstalled
     | PolicyWasRemoved
     | TrustCodeWasInstalled
+    | TrustRequestFailed
+    | TrustAnchorsWereChanged
     | ContentWasRefused
     | UsageWasRefused
     | UsageChanged
@@ -195,7 +217,7 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
             case PolicyRemoved():
                 yield PolicyWasRemoved(event.name, event.origin)
             case TrustCodeInstalled():
-                yield TrustCodeWasInstalled(profile.udi.key, event.at)
+                yield TrustCodeWasInstalled(profile.udi.key, event.at, event.factory)
             case UsageRecorded():
                 tag = event.entitlement_tag
                 yield UsageChanged(tag, profile.by_tag(tag).name, after.licences[tag].count)
@@ -204,10 +226,10 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
             case ClockChanged():
                 yield ClockWasChanged(event.delta)
             case _:
-                yield from _of_authorization(event, profile.udi.key)
+                yield from _of_requests(event, profile.udi.key)
 
 
-def _of_authorization(event: Event, udi_key: str) -> Iterator[Notice]:
+def _of_requests(event: Event, udi_key: str) -> Iterator[Notice]:
     match event:
         case AuthorizationInstalled():
             tags = tuple(entry.tag for entry in event.entitlements)
@@ -216,6 +238,10 @@ def _of_authorization(event: Event, udi_key: str) -> Iterator[Notice]:
             yield AuthorizationWasRemoved(udi_key, event.auth_types, event.tags)
         case AuthorizationRequestEnded():
             yield AuthorizationRequestFailed(udi_key, code(event.reason), event.reason, event.message)
+        case TrustRequestEnded():
+            yield TrustRequestFailed(udi_key, code(event.reason), event.reason, event.message)
+        case AnchorsInstalled():
+            yield TrustAnchorsWereChanged(len(event.anchors))
         case EntitlementsExpired():
             yield AuthorizationHasExpired(udi_key, event.auth_type, event.tags)
         case _:

@@ -8,7 +8,8 @@ from agent.formats.requests import Request, RequestHeading, RequestKind, seal_re
 from agent.formats.smartlicense import SystemInfo, write_requests
 from agent.licensing.draft import Draft
 from agent.licensing.events import RequestMade
-from agent.licensing.reports import WITHHELD, signing_certificate
+from agent.licensing.reports import WITHHELD
+from agent.licensing.trusting import certificate
 
 
 def heading(draft: Draft, kind: RequestKind) -> RequestHeading:
@@ -31,7 +32,7 @@ def heading(draft: Draft, kind: RequestKind) -> RequestHeading:
 
 def seal(draft: Draft, request: Request) -> bytes:
     """The signed document."""
-    return seal_request(request, draft.context.signer, signing_certificate(draft.state, draft.at))
+    return seal_request(request, draft.context.signer, certificate(draft.state, draft.at))
 
 
 def file(request: Request, document: bytes) -> bytes:

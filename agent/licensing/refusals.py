@@ -43,6 +43,11 @@ CODES: dict[str, str] = {
     "no-authorization": "noreservationauthcode",
     "no-request": "noreservationinprogress",
     "no-transport": "transportnotavailable",
+    # of trust codes, by the kernel
+    "trust-code-installed": "alreadyregistered",
+    "bad-token": "nullccoidtoken",
+    # of releases and modes, by the kernel
+    "not-in-this-release": "notsupported",
     # of usage, by the kernel
     "unknown-licence": "taginvalid",
     "count-out-of-range": "BadInputParams",

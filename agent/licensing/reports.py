@@ -99,25 +99,28 @@ def measured(state: State, tag: str, end: int) -> bool:
     return report is not None and bool(report.spans(end))
 
 
-def signing_certificate(state: State, at: int) -> bytes | None:
-    """The trust code (DER) that covers signatures made at `at`, if any does."""
-    trust = state.trust
-    return trust.certificate if trust is not None and trust.valid_from <= at <= trust.valid_until else None
-
-
 def close(
-    state: State, tag: str, *, at: int, end: int, reason: CloseReason, profile: Profile, signer: Signer, lab: bool
+    state: State,
+    tag: str,
+    *,
+    at: int,
+    end: int,
+    reason: CloseReason,
+    profile: Profile,
+    signer: Signer,
+    lab: bool,
+    certificate: bytes | None,
+    ask_trust: bool,
 ) -> ReportClosed:
     """Sign the licence's open report as of `end` and give the event that carries the document.
 
     The licence must have a report that has measured something. The software version is the one that measured it.
-    Without a trust code, or with one that is not valid at `at`, the report asks for one.
+    `certificate` is the trust code (DER) that covers the signature, `ask_trust` puts a request for one into the report.
     """
     use = state.licences[tag]
     if use.report is None:
         raise ValueError(f"no report is open for {tag}")
     report, chain, settings = use.report, state.chain, state.settings
-    certificate = signing_certificate(state, at)
     spans = report.spans(end)
     last = len(spans) - 1
     rows = tuple(
@@ -150,7 +153,7 @@ def close(
             customer_tags=settings.customer_tags,
             customer_info=settings.customer_info if settings.utility_enabled else (),
             outages=() if report.outage is None else (rum.Outage(*report.outage),),
-            trust_request=signer.public_key if certificate is None else None,
+            trust_request=signer.public_key if ask_trust else None,
         ),
         signer,
         certificate,

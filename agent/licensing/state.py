@@ -86,13 +86,18 @@ class InstalledPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InstalledTrust:
-    """The certificate (DER) of the device's key, its validity, and when it was installed."""
+    """The certificate (DER) of the device's key, its validity, and when it was installed.
+
+    `factory`: made with the product; `anchored`: issued by one of the present trust anchors.
+    """
 
     certificate: bytes
     key_id: str
     valid_from: int
     valid_until: int
     installed_at: int
+    factory: bool
+    anchored: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +129,7 @@ class State:
     floors: dict[str, SerialFloor] = field(default_factory=dict)
     policies: dict[str, InstalledPolicy] = field(default_factory=dict)
     trust: InstalledTrust | None = None
+    trust_requested_at: int | None = None
     authorization: Authorization = field(default_factory=Authorization)
     requests_made: int = 0
     account: Account | None = None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import pytest
 
 from agent.formats.documents import PolicyClass, PolicyTerms
-from agent.licensing import codes, events, refusals, reports
+from agent.licensing import codes, events, refusals, releases, reports
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
 from tests.licensing.kit import T0, Authority, running
@@ -102,7 +102,7 @@ def test_what_is_no_event_is_refused(data: bytes) -> None:
 
 def test_every_event_type_has_its_own_word() -> None:
     words = [events.kind_of(each) for each in get_args(events.Event)]
-    assert len(set(words)) == len(words) == 25
+    assert len(set(words)) == len(words) == 27
     assert "report-closed" in words
 
 
@@ -164,6 +164,16 @@ def test_the_documented_refusals_are_the_table() -> None:
             documented[cells[0].strip("`")] = cells[1].strip("`")
             assert cells[2]
     assert documented == refusals.CODES
+
+
+def test_the_documented_releases_are_the_table() -> None:
+    page = DOCS.read_text()
+    for feature, since in releases.FEATURES.items():
+        first = since.always
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{feature}` | {since.what} | ")]
+        assert line.endswith(f"{first.major}.{first.minor}.{first.rebuild} |")
+        for start in since.rebuilds:
+            assert f"{start.major}.{start.minor}.{start.rebuild} in its train" in line
 
 
 def test_every_close_reason_has_a_termination_reason() -> None:
