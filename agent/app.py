@@ -40,6 +40,7 @@ from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
+from agent.northbound.trust_operations import TrustOperations
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
@@ -110,6 +111,7 @@ def build(
     files = files or Folders({})
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
     authorizing = AuthorizationOperations(bindings, committer, files)
+    trusting = TrustOperations(bindings, committer, files)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -125,6 +127,7 @@ def build(
                 **operations.table(),
                 **saving.table(),
                 **authorizing.table(),
+                **trusting.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED,

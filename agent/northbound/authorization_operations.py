@@ -20,7 +20,7 @@ from agent.licensing.commands import (
 from agent.licensing.engine import Reply
 from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import Call, Refused, through
+from agent.northbound.calls import Call, Refused, answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import file_refusals
 from agent.transport.files import Folders
@@ -101,11 +101,6 @@ class AuthorizationOperations:
             numbers = {"authorized-count": asked.authorized, "throughput-limit": asked.throughput_limit_mbps}
             tree |= {name: value for name, value in numbers.items() if value is not None}
         return tree
-
-
-def answered(reply: Reply) -> Tree:
-    """Return code and words of a reply."""
-    return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
 
 
 def _returned(reply: Reply) -> Tree:

@@ -8,6 +8,7 @@ import logging
 from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
+from agent.licensing.engine import Reply
 from agent.northbound.bound import Bindings
 
 log = logging.getLogger(__name__)
@@ -42,3 +43,8 @@ def through(bindings: Bindings, path: str, operation: Call) -> Operation:
         return bindings.checked(parts["output"], {members[name]: value for name, value in tree.items()})
 
     return call
+
+
+def answered(reply: Reply) -> Tree:
+    """Return code and words of the kernel's reply."""
+    return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})

@@ -137,6 +137,11 @@ class PreparedCommand:
         self._committer = committer
         self._change = change
 
+    @property
+    def reply(self) -> Reply:
+        """The answer to the command, which may be a refusal."""
+        return self._change.decision.reply
+
     def apply(self) -> None:
         self._committer._show(self._change)
 

@@ -13,6 +13,7 @@ from agent.formats.documents import Account, AuthType
 from agent.licensing.codes import Authorization, views
 from agent.licensing.profile import Profile
 from agent.licensing.state import InstalledTrust, State
+from agent.licensing.trusting import RENEWAL_PART
 from agent.northbound.times import date_and_time
 
 RESERVATIONS: frozenset[AuthType] = frozenset({"slr", "plr", "fla", "pak"})
@@ -33,19 +34,30 @@ class Reporting(NamedTuple):
 OVERDUE = "no acknowledgement came by the deadline"
 
 
-def registration(trust: InstalledTrust | None, account: Account | None, export_allowed: bool) -> Tree:
-    """Registered means: the authority certified the device's key."""
+def registration(
+    trust: InstalledTrust | None, counts: bool, requested: int | None, account: Account | None, export_allowed: bool
+) -> Tree:
+    """Registered means: the authority certified the device's key, and the certificate `counts` now."""
     tree: Tree = {"registration-state": "reg-state-not-registered"}
-    if trust is not None:
+    if trust is not None and counts:
         complete: Tree = {
             "complete-time": date_and_time(trust.installed_at),
+            "next-renew-time": date_and_time(renewal(trust)),
             "expire-time": date_and_time(trust.valid_until),
         }
         if account is not None:
             complete["smart-account"] = account.smart_account
             complete["virtual-account"] = account.virtual_account
         tree = {"registration-state": "reg-state-complete", "registration-complete": complete}
+    elif requested is not None:
+        started = {"start-time": date_and_time(requested)}
+        tree = {"registration-state": "reg-state-in-progress", "registration-in-progress": started}
     return tree | {"export-control-allowed": export_allowed}
+
+
+def renewal(trust: InstalledTrust) -> int:
+    """From when the next trust code is asked for."""
+    return trust.valid_until - (trust.valid_until - trust.valid_from) // RENEWAL_PART
 
 
 def exceeds(state: State, profile: Profile, totals: Mapping[str, int | None]) -> bool:

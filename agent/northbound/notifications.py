@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from agent.core.hub import Hub
 from agent.core.tree import Tree
@@ -19,8 +19,10 @@ from agent.northbound.words import INSTALL_TYPES, POLICY_SOURCES
 MODULE = "slp-agent"
 LEGACY = "cisco-smart-license"
 
-Authorizing = (
-    notices.AuthorizationWasInstalled
+Requested = (
+    notices.TrustRequestFailed
+    | notices.TrustAnchorsWereChanged
+    | notices.AuthorizationWasInstalled
     | notices.AuthorizationWasRemoved
     | notices.AuthorizationRequestFailed
     | notices.AuthorizationHasExpired
@@ -42,9 +44,29 @@ class Notifier:
             return
         for notice in told:
             self._publish(MODULE, *translate(notice), at)
-            if isinstance(notice, Authorizing) and not isinstance(notice, notices.AuthorizationRequestFailed):
-                mode = legacy.mode(self._state(), self._profile, at)
-                self._publish(LEGACY, "enforcement-mode", {"mode": mode}, at)
+            for module, name, tree in self._further(notice, at):
+                self._publish(module, name, tree, at)
+
+    def _further(self, notice: Notice, at: int) -> Iterator[tuple[str, str, Tree]]:
+        """What is told beside it: outcomes of requests, and the same in the words of the time before."""
+        udi_key = self._profile.udi.key
+        match notice:
+            case notices.TrustCodeWasInstalled(factory=False):
+                installed = {"udi-key": udi_key, "time-installed": date_and_time(notice.installed_at)}
+                yield MODULE, "trust-success", installed
+                yield LEGACY, "registration-success", {}
+            case notices.TrustRequestFailed():
+                yield LEGACY, "registration-fail", {"reason": "general-failure", "message": notice.message[:255]}
+            case notices.ContentWasRefused(kind="trust-code"):
+                failed = {"udi-key": udi_key, "return-code": notice.code, "message": notice.message}
+                yield MODULE, "trust-fail", failed
+                yield LEGACY, "registration-fail", {"reason": "general-failure", "message": notice.message[:255]}
+            case (
+                notices.AuthorizationWasInstalled()
+                | notices.AuthorizationWasRemoved()
+                | notices.AuthorizationHasExpired()
+            ):
+                yield LEGACY, "enforcement-mode", {"mode": legacy.mode(self._state(), self._profile, at)}
 
     def started(self, at: int) -> None:
         """The agent serves. Smart licensing is always on, so both are told."""
@@ -108,11 +130,15 @@ def translate(notice: Notice) -> tuple[str, Tree]:
         case notices.ClockWasChanged():
             return "clock-changed", {"delta": str(notice.delta)}
         case _:
-            return _authorization(notice)
+            return _requested(notice)
 
 
-def _authorization(notice: Authorizing) -> tuple[str, Tree]:
+def _requested(notice: Requested) -> tuple[str, Tree]:
     match notice:
+        case notices.TrustRequestFailed():
+            return "trust-fail", {"udi-key": notice.udi_key, "return-code": notice.code, "message": notice.message}
+        case notices.TrustAnchorsWereChanged():
+            return "trust-anchors-changed", {"count": notice.number}
         case notices.AuthorizationWasInstalled():
             tree = _authorized(notice.udi_key, (notice.auth_type,), notice.tags)
             tree["install-time"] = date_and_time(notice.installed_at)

@@ -16,7 +16,7 @@ from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import through
+from agent.northbound.calls import answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.settings import SettingsProvider
 
@@ -27,6 +27,7 @@ COLLECTOR_RPCS = frozenset(
         ("slp-agent", "export-usage"),
         ("slp-agent", "rum-save-usage-report"),
         ("slp-agent", "ask-permission"),
+        ("slp-agent", "export-trust-request"),
         ("cisco-smart-license", "import-file"),
         ("cisco-smart-license", "rum-save-usage-all"),
         ("cisco-smart-license", "rum-save-usage-unreported"),
@@ -76,7 +77,7 @@ class Operations:
                     type="protocol",
                 )
         reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
-        return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
+        return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))

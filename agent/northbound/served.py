@@ -14,7 +14,9 @@ from agent.northbound.system import MONITORING, SERVES
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
 
-LEGACY = frozenset(f"{_CSL}{name}" for name in ("ready", "enabled", "enforcement-mode"))
+LEGACY = frozenset(
+    f"{_CSL}{name}" for name in ("ready", "enabled", "enforcement-mode", "registration-success", "registration-fail")
+)
 """Notifications of the public module that are published."""
 
 PUBLISHED = LEGACY | frozenset(
@@ -31,7 +33,10 @@ PUBLISHED = LEGACY | frozenset(
         "policy-removed",
         "report-closed",
         "reports-acknowledged",
+        "trust-anchors-changed",
         "trust-code-installed",
+        "trust-fail",
+        "trust-success",
         "usage-changed",
         "usage-refused",
     )
@@ -54,17 +59,7 @@ _ABSENT_STATE = (
 )
 
 _ABSENT_RPCS = (
-    *(
-        f"{_CSL}{name}"
-        for name in (
-            "register-id-token",
-            "de-register",
-            "renew-id",
-            "renew-auth",
-            "id-token-trust",
-            "trust-request-save",
-        )
-    ),
+    *(f"{_CSL}{name}" for name in ("renew-auth",)),
     f"{_NETCONF}copy-config",
     f"{_NETCONF}delete-config",
 )

@@ -8,7 +8,7 @@ from agent.licensing.codes import Authorization, AuthorizedBy, LicenceAuthorizat
 from agent.licensing.policy import Policy
 from agent.licensing.profile import Licence, Profile, Purchase
 from agent.licensing.reports import Figures
-from agent.licensing.state import Outage
+from agent.licensing.state import InstalledTrust, Outage
 from agent.northbound import legacy
 from agent.northbound.settings import MODEL_NAMES
 from agent.northbound.times import date_and_time
@@ -67,6 +67,19 @@ def policy(terms: Policy) -> Tree:
         ]
     tree["slp-agent:attribute-source"] = sources
     return tree
+
+
+def trust_code(key_udi: str, udi: Tree, trust: InstalledTrust | None, counts: bool) -> Tree:
+    """The entry of this product instance, with or without a code."""
+    entry: Tree = {"key_udi": key_udi, "is-installed": trust is not None, "udi": udi}
+    if trust is not None:
+        entry["time-installed"] = date_and_time(trust.installed_at)
+        entry["slp-agent:valid-from"] = date_and_time(trust.valid_from)
+        entry["slp-agent:valid-until"] = date_and_time(trust.valid_until)
+        entry["slp-agent:factory-installed"] = trust.factory
+        entry["slp-agent:counts"] = counts
+        entry["slp-agent:renewal-time"] = date_and_time(legacy.renewal(trust))
+    return entry
 
 
 def rum_ack(received: int | None, deadline: int | None) -> Tree | None:

@@ -14,20 +14,19 @@ from agent.clock import Clock
 from agent.core.schema import Node
 from agent.core.sessions import Session
 from agent.core.tree import Kept, Tree
-from agent.licensing import codes, deadlines
+from agent.licensing import codes, deadlines, releases, trusting
 from agent.licensing.commands import MarkDelivered
 from agent.licensing.permission import throughput_limit
 from agent.licensing.policy import in_force
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.reports import figures
-from agent.licensing.state import State
+from agent.licensing.state import InstalledTrust, State
 from agent.northbound import legacy
 from agent.northbound import state_parts as parts
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.rows import STATE_INFO, ReportList, udi_tree
-from agent.northbound.times import date_and_time
 
 STATE = "/cisco-smart-license:licensing/state"
 
@@ -144,8 +143,9 @@ class StateView:
     def _true_until(self, state: State, now: int) -> float:
         """When something changes although no event happens: a push or deadline passes, an authorization ends."""
         ends = [entry.ends for code in state.authorization.codes for entry in code.entitlements]
-        # at the second itself an authorization still holds, and an acknowledgement is not overdue
-        last = [deadlines.next_ack_deadline(state, self._profile), *ends]
+        # at the second itself a code still holds, and an acknowledgement is not overdue
+        trust = state.trust
+        last = [deadlines.next_ack_deadline(state, self._profile), trust.valid_until if trust else None, *ends]
         push = deadlines.next_push(state, self._profile, now)
         moments = [push, *(None if moment is None else moment + 1 for moment in last)]
         return min((moment for moment in moments if moment is not None and moment > now), default=math.inf)
@@ -165,8 +165,15 @@ class StateView:
         authorized = codes.views(held, profile, now)
         totals = {each.licence.entitlement_tag: each.total for each in authorized}
         limit = throughput_limit(state, profile, now)
+        counts = trusting.counts(state.trust, now)
         return {
-            "registration": (state.trust, state.account, self._controlled and limit is None),
+            "registration": (
+                state.trust,
+                counts,
+                state.trust_requested_at,
+                state.account,
+                self._controlled and limit is None,
+            ),
             "authorization": (held, legacy.exceeds(state, profile, totals), reporting),
             "evaluation": (),
             "conversion": (held, state.first_started_at),
@@ -188,7 +195,7 @@ class StateView:
             "udi": (),
             "usage": (state.licences, settings.utility_enabled, totals, frozenset(_reserved(authorized))),
             "policy": (in_force(state.policies),),
-            "trust-code": (state.trust.installed_at if state.trust else None,),
+            "trust-code": (state.trust, counts),
             "rum-ack": (state.last_ack_at, deadline),
             "slp-agent:account": (state.account, state.report_ack_at),
             "slp-agent:report-counts": (figures(state),),
@@ -253,11 +260,8 @@ class StateView:
             last = self._usage_entries[tag] = made_from, self._kept(self._usage_node, parts.usage(*made_from))
         return last[1]
 
-    def _trust_code(self, installed_at: int | None) -> Tree:
-        entry: Tree = {"key_udi": self._profile.udi.key, "is-installed": installed_at is not None, "udi": self._udi}
-        if installed_at is not None:
-            entry["time-installed"] = date_and_time(installed_at)
-        return entry
+    def _trust_code(self, trust: InstalledTrust | None, counts: bool) -> Tree:
+        return parts.trust_code(self._profile.udi.key, self._udi, trust, counts)
 
     def _product(self, epoch: str) -> Tree:
         return {
@@ -267,6 +271,10 @@ class StateView:
             "agent-version": self._version,
             "lab": self._lab,
             "instance-epoch": epoch,
+            "release-feature": [
+                {"name": line.feature, "description": line.what, "supported": line.supported}
+                for line in releases.table(self._profile.software_version)
+            ],
         }
 
 

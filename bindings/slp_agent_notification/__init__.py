@@ -27,6 +27,9 @@ from . import authorization_code_removed
 from . import authorization_code_request_failed
 from . import authorization_expired
 from . import trust_code_installed
+from . import trust_success
+from . import trust_fail
+from . import trust_anchors_changed
 from . import import_refused
 from . import usage_changed
 from . import usage_refused
@@ -43,7 +46,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
+  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__trust_success','__trust_fail','__trust_anchors_changed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -64,6 +67,9 @@ file, and notifications of what a collector waits for.
     self.__authorization_code_request_failed = YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__authorization_expired = YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__trust_code_installed = YANGDynClass(base=trust_code_installed.trust_code_installed, is_leaf=True, yang_name="trust-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_success = YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_fail = YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_anchors_changed = YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__import_refused = YANGDynClass(base=import_refused.import_refused, is_leaf=True, yang_name="import-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__usage_changed = YANGDynClass(base=usage_changed.usage_changed, is_leaf=True, yang_name="usage-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__usage_refused = YANGDynClass(base=usage_refused.usage_refused, is_leaf=True, yang_name="usage-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
@@ -353,6 +359,94 @@ on and cannot be turned on anew.
     self.__trust_code_installed = YANGDynClass(base=trust_code_installed.trust_code_installed, is_leaf=True, yang_name="trust-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
+  def _get_trust_success(self):
+    """
+    Getter method for trust_success, mapped from YANG variable /slp_agent_notification/trust_success (notification)
+
+    YANG Description: A trust code that was asked for has come and counts. The public
+module names this notification and does not define it.
+    """
+    return self.__trust_success
+      
+  def _set_trust_success(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_success must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_success = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_success(self):
+    self.__trust_success = YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_fail(self):
+    """
+    Getter method for trust_fail, mapped from YANG variable /slp_agent_notification/trust_fail (notification)
+
+    YANG Description: A trust code that was asked for will not come, or the one that came
+was refused. The public module names this notification and does not
+define it.
+    """
+    return self.__trust_fail
+      
+  def _set_trust_fail(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_fail must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_fail = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_fail(self):
+    self.__trust_fail = YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_anchors_changed(self):
+    """
+    Getter method for trust_anchors_changed, mapped from YANG variable /slp_agent_notification/trust_anchors_changed (notification)
+
+    YANG Description: What the licence authority issues is checked against other root
+certificates from now on.
+    """
+    return self.__trust_anchors_changed
+      
+  def _set_trust_anchors_changed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_anchors_changed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_anchors_changed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_anchors_changed(self):
+    self.__trust_anchors_changed = YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
   def _get_import_refused(self):
     """
     Getter method for import_refused, mapped from YANG variable /slp_agent_notification/import_refused (notification)
@@ -504,6 +598,9 @@ while.
   authorization_code_request_failed = __builtin__.property(_get_authorization_code_request_failed, _set_authorization_code_request_failed)
   authorization_expired = __builtin__.property(_get_authorization_expired, _set_authorization_expired)
   trust_code_installed = __builtin__.property(_get_trust_code_installed, _set_trust_code_installed)
+  trust_success = __builtin__.property(_get_trust_success, _set_trust_success)
+  trust_fail = __builtin__.property(_get_trust_fail, _set_trust_fail)
+  trust_anchors_changed = __builtin__.property(_get_trust_anchors_changed, _set_trust_anchors_changed)
   import_refused = __builtin__.property(_get_import_refused, _set_import_refused)
   usage_changed = __builtin__.property(_get_usage_changed, _set_usage_changed)
   usage_refused = __builtin__.property(_get_usage_refused, _set_usage_refused)
@@ -511,4 +608,4 @@ while.
   outage_recorded = __builtin__.property(_get_outage_recorded, _set_outage_recorded)
 
 
-  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])
+  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('trust_success', trust_success), ('trust_fail', trust_fail), ('trust_anchors_changed', trust_anchors_changed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])

@@ -23,6 +23,7 @@ from . import close_reports
 from . import import_code
 from . import authorization_request_offline
 from . import ask_permission
+from . import export_trust_request
 from . import export_usage
 from . import rum_save_usage_report
 class slp_agent(PybindBase):
@@ -36,7 +37,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_usage','__rum_save_usage_report',)
+  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_trust_request','__export_usage','__rum_save_usage_report',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -53,6 +54,7 @@ file, and notifications of what a collector waits for.
     self.__import_code = YANGDynClass(base=import_code.import_code, is_leaf=True, yang_name="import-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__authorization_request_offline = YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__export_trust_request = YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__export_usage = YANGDynClass(base=export_usage.export_usage, is_leaf=True, yang_name="export-usage", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__rum_save_usage_report = YANGDynClass(base=rum_save_usage_report.rum_save_usage_report, is_leaf=True, yang_name="rum-save-usage-report", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
@@ -231,6 +233,35 @@ given again.
     self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
 
+  def _get_export_trust_request(self):
+    """
+    Getter method for export_trust_request, mapped from YANG variable /slp_agent_rpc/export_trust_request (rpc)
+
+    YANG Description: Give a request for a trust code, as trust-request-save writes it
+to a file.
+    """
+    return self.__export_trust_request
+      
+  def _set_export_trust_request(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """export_trust_request must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__export_trust_request = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_export_trust_request(self):
+    self.__export_trust_request = YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
   def _get_export_usage(self):
     """
     Getter method for export_usage, mapped from YANG variable /slp_agent_rpc/export_usage (rpc)
@@ -294,8 +325,9 @@ public module save many.
   import_code = __builtin__.property(_get_import_code, _set_import_code)
   authorization_request_offline = __builtin__.property(_get_authorization_request_offline, _set_authorization_request_offline)
   ask_permission = __builtin__.property(_get_ask_permission, _set_ask_permission)
+  export_trust_request = __builtin__.property(_get_export_trust_request, _set_export_trust_request)
   export_usage = __builtin__.property(_get_export_usage, _set_export_usage)
   rum_save_usage_report = __builtin__.property(_get_rum_save_usage_report, _set_rum_save_usage_report)
 
 
-  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])
+  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_trust_request', export_trust_request), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])

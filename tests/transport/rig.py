@@ -149,6 +149,7 @@ class Rig:
         self.dispatch.hub.subscribe(self.told.append)
         if not self.state.anchors:
             self.agent.committer.run(InstallAnchors((self.authority.anchor,)))
+            self.told.clear()
         self.agent.start()
 
     def end(self) -> None:

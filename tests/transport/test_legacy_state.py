@@ -56,6 +56,7 @@ def test_a_trust_code_is_what_registration_was(rig: Rig) -> None:
         "registration-state": "reg-state-complete",
         "registration-complete": {
             "complete-time": "2023-11-14T22:15:00+00:00",
+            "next-renew-time": "2029-11-12T22:14:45+00:00",
             "expire-time": "2031-11-12T22:15:00+00:00",
         },
         "export-control-allowed": False,
