@@ -13,8 +13,6 @@ from agent.licensing.usage import DAILY_SECONDS, SAMPLE_SECONDS
 
 DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
-FIRST_PUSH_SECONDS = 120
-"""The first push is planned this long after a start (slp-facts section 4.6)."""
 
 
 def classes_in_use(state: State, profile: Profile) -> frozenset[PolicyClass]:
@@ -84,12 +82,12 @@ def push_interval_days(state: State, profile: Profile) -> int:
 def next_push(state: State, profile: Profile, now: int) -> int | None:
     """When the next push is planned, even while the transport is off; None when nothing has to be reported.
 
-    Two minutes after the start, then an interval after the last planned one.
+    Two minutes after a start, a licence change, or a policy that was installed or removed; then every interval.
     """
     interval = push_interval_days(state, profile) * DAY
     if not state.running or interval == 0 or state.first_used_at is None:
         return None
-    first = state.started_at + FIRST_PUSH_SECONDS
+    first = state.push_from
     if now < first:
         return first
     return first + ((now - first) // interval + 1) * interval

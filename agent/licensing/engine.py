@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agent.licensing import authorization, deadlines, imports, marking, notices, reports, trust
+from agent.licensing import authorization, deadlines, imports, marking, notices, reminders, reports, trust
 from agent.licensing.commands import (
     ApplySettings,
     AskPermission,
@@ -155,6 +155,7 @@ def _start(draft: Draft, command: Start) -> Reply:
         draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
     draft.open_all()
     authorization.notice_ends(draft)
+    reminders.remind(draft)
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
@@ -207,6 +208,7 @@ def _tick(draft: Draft) -> Reply:
     if deadlines.sample_due(draft.state, draft.at):
         draft.emit(Sampled(draft.at))
         authorization.notice_ends(draft)
+        reminders.remind(draft)
     if daily:
         draft.roll("daily")
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))

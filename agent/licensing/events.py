@@ -216,6 +216,15 @@ class TrustCodeInstalled:
 
 
 @dataclass(frozen=True, slots=True)
+class AckReminded:
+    """The operator is told of the acknowledgement due at `deadline`: `days` left, or overdue for -`days`."""
+
+    at: int
+    deadline: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrustRequested:
     """A trust code was asked for over a transport."""
 
@@ -310,6 +319,7 @@ Event = (
     | PolicyInstalled
     | PolicyRemoved
     | TrustCodeInstalled
+    | AckReminded
     | TrustRequested
     | TrustRequestEnded
     | RequestMade

@@ -12,6 +12,7 @@ from agent.formats.documents import Account
 from agent.licensing.codes import InstalledCode, PendingRequest
 from agent.licensing.events import (
     AckReceived,
+    AckReminded,
     AnchorsInstalled,
     AuthorizationInstalled,
     AuthorizationRemoved,
@@ -51,6 +52,9 @@ from agent.licensing.state import (
 )
 from agent.licensing.usage import OpenReport
 
+PUSH_DELAY = 120
+"""A push is planned this long after what makes it due (slp-facts section 4.6: the first one after a start)."""
+
 
 def evolve(state: State, events: Iterable[Event]) -> State:
     """The state after these events, in order."""
@@ -75,11 +79,14 @@ def _after(state: State, event: Event) -> State:
         case Stopped():
             return replace(state, running=False)
         case ClockChanged():
-            return replace(state, sampled_at=event.at, clock_change=(event.at, event.delta))
+            clock = (event.at, event.delta)
+            return replace(state, sampled_at=event.at, clock_change=clock, push_from=state.push_from + event.delta)
         case OutageRecorded():
             return replace(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
             return replace(state, settings=event.settings)
+        case AckReminded():
+            return replace(state, reminder=(event.deadline, event.days))
         case TrustRequested():
             return replace(state, trust_requested_at=event.at)
         case TrustRequestEnded():
@@ -148,9 +155,16 @@ def _changed(state: State, tag: str, old: LicenceUse, new: LicenceUse, at: int) 
     state = replace(state, licences=state.licences | {tag: new})
     if (old.count > 0) == (new.count > 0):
         return state
+    state = _pull_in(state, at)
     changes = state.changes if tag in state.changes else state.changes | {tag: at}
     first = at if state.first_used_at is None and new.count > 0 else state.first_used_at
     return replace(state, changes=changes, first_used_at=first)
+
+
+def _pull_in(state: State, at: int) -> State:
+    """Plan the next push soon after `at`, unless an earlier one is planned still: a busy device must not put it off."""
+    soon = at + PUSH_DELAY
+    return replace(state, push_from=min(soon, state.push_from) if at < state.push_from else soon)
 
 
 def _started(state: State, event: Started) -> State:
@@ -165,6 +179,7 @@ def _started(state: State, event: Started) -> State:
         next_report_id=event.first_report_id if first else state.next_report_id,
         sampled_at=event.at,
         software_version=event.software_version,
+        push_from=event.at + PUSH_DELAY,
     )
     for tag in dict.fromkeys((*state.licences, *event.levels)):
         old = state.licences.get(tag, LicenceUse())
@@ -212,10 +227,10 @@ def _authority(
             return replace(state, report_ack_at=event.at, last_ack_at=event.at, account=account, changes=changes)
         case PolicyInstalled():
             policies = state.policies | {event.origin: InstalledPolicy(event.terms, event.at)}
-            return replace(state, policies=policies, last_ack_at=event.at)
+            return _pull_in(replace(state, policies=policies, last_ack_at=event.at), event.at)
         case PolicyRemoved():
             policies = {origin: policy for origin, policy in state.policies.items() if origin != event.origin}
-            return replace(state, policies=policies)
+            return _pull_in(replace(state, policies=policies), event.at)
         case TrustCodeInstalled():
             trust = InstalledTrust(
                 event.certificate,

@@ -9,6 +9,7 @@ from agent.formats.documents import AuthType, PolicyOrigin
 from agent.licensing.deadlines import next_ack_deadline
 from agent.licensing.events import (
     AckReceived,
+    AckReminded,
     AnchorsInstalled,
     AuthorizationInstalled,
     AuthorizationRemoved,
@@ -92,6 +93,22 @@ class TrustAnchorsWereChanged:
     """Documents are checked against so many other roots from now on."""
 
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AckIsRequired:
+    """An acknowledgement must have come within so many days, at `deadline`."""
+
+    days: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class AckIsOverdue:
+    """An acknowledgement should have come so many days ago, at `deadline`."""
+
+    days: int
+    deadline: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +202,8 @@ Notice = (
     | ReportsWereAcknowledged
     | PolicyWasInstalled
     | PolicyWasRemoved
+    | AckIsRequired
+    | AckIsOverdue
     | TrustCodeWasInstalled
     | TrustRequestFailed
     | TrustAnchorsWereChanged
@@ -216,6 +235,9 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
                 yield PolicyWasInstalled(event.terms.name, event.at, event.origin)
             case PolicyRemoved():
                 yield PolicyWasRemoved(event.name, event.origin)
+            case AckReminded():
+                told = AckIsRequired if event.days > 0 else AckIsOverdue
+                yield told(abs(event.days), event.deadline)
             case TrustCodeInstalled():
                 yield TrustCodeWasInstalled(profile.udi.key, event.at, event.factory)
             case UsageRecorded():

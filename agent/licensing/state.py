@@ -104,6 +104,9 @@ class InstalledTrust:
 class State:
     """The licensing state. `at` is the last durable moment: usage is known to have held up to here.
 
+    `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
+    deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
+
     `clock_change` is when the clock was set back last, and by how many seconds. `report_ack_at` is when reports were
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
@@ -133,6 +136,8 @@ class State:
     authorization: Authorization = field(default_factory=Authorization)
     requests_made: int = 0
     account: Account | None = None
+    push_from: int = 0
+    reminder: tuple[int, int] | None = None
     report_ack_at: int | None = None
     last_ack_at: int | None = None
     last_closed_at: int | None = None
