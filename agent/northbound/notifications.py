@@ -99,6 +99,10 @@ def translate(notice: Notice) -> tuple[str, Tree]:
                 "install-time": date_and_time(notice.installed_at),
                 "origin": POLICY_SOURCES[notice.origin],
             }
+        case notices.AckIsRequired():
+            return "reporting-required", _deadline(notice.days, notice.deadline)
+        case notices.AckIsOverdue():
+            return "ack-overdue", _deadline(notice.days, notice.deadline)
         case notices.PolicyWasRemoved():
             return "policy-removed", {"policy-name": notice.name, "origin": POLICY_SOURCES[notice.origin]}
         case notices.TrustCodeWasInstalled():
@@ -160,3 +164,7 @@ def _requested(notice: Requested) -> tuple[str, Tree]:
 def _authorized(udi_key: str, kinds: Sequence[AuthType], tags: Sequence[str]) -> Tree:
     lists = {"install-type": [INSTALL_TYPES[kind] for kind in kinds], "entitlement-tag": list(tags)}
     return {"udi-key": udi_key, **{name: values for name, values in lists.items() if values}}
+
+
+def _deadline(days: int, deadline: int) -> Tree:
+    return {"days": days, "next-report-deadline": date_and_time(deadline)}

@@ -22,6 +22,7 @@ LEGACY = frozenset(
 PUBLISHED = LEGACY | frozenset(
     f"/slp-agent:{name}"
     for name in (
+        "ack-overdue",
         "authorization-code-installed",
         "authorization-code-removed",
         "authorization-code-request-failed",
@@ -32,6 +33,7 @@ PUBLISHED = LEGACY | frozenset(
         "policy-installed",
         "policy-removed",
         "report-closed",
+        "reporting-required",
         "reports-acknowledged",
         "trust-anchors-changed",
         "trust-code-installed",

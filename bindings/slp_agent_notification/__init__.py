@@ -20,6 +20,8 @@ long = int
 
 from . import report_closed
 from . import reports_acknowledged
+from . import reporting_required
+from . import ack_overdue
 from . import policy_installed
 from . import policy_removed
 from . import authorization_code_installed
@@ -46,7 +48,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__trust_success','__trust_fail','__trust_anchors_changed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
+  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__reporting_required','__ack_overdue','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__trust_success','__trust_fail','__trust_anchors_changed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -60,6 +62,8 @@ file, and notifications of what a collector waits for.
     self._extmethods = False
     self.__report_closed = YANGDynClass(base=report_closed.report_closed, is_leaf=True, yang_name="report-closed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__reports_acknowledged = YANGDynClass(base=reports_acknowledged.reports_acknowledged, is_leaf=True, yang_name="reports-acknowledged", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__reporting_required = YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__ack_overdue = YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__policy_installed = YANGDynClass(base=policy_installed.policy_installed, is_leaf=True, yang_name="policy-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__policy_removed = YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__authorization_code_installed = YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
@@ -157,6 +161,62 @@ file, and notifications of what a collector waits for.
 
   def _unset_reports_acknowledged(self):
     self.__reports_acknowledged = YANGDynClass(base=reports_acknowledged.reports_acknowledged, is_leaf=True, yang_name="reports-acknowledged", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_reporting_required(self):
+    """
+    Getter method for reporting_required, mapped from YANG variable /slp_agent_notification/reporting_required (notification)
+
+    YANG Description: An acknowledgement will have to be installed soon.
+    """
+    return self.__reporting_required
+      
+  def _set_reporting_required(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """reporting_required must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__reporting_required = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_reporting_required(self):
+    self.__reporting_required = YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_ack_overdue(self):
+    """
+    Getter method for ack_overdue, mapped from YANG variable /slp_agent_notification/ack_overdue (notification)
+
+    YANG Description: The acknowledgement that had to be installed has not come.
+    """
+    return self.__ack_overdue
+      
+  def _set_ack_overdue(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """ack_overdue must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__ack_overdue = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_ack_overdue(self):
+    self.__ack_overdue = YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
   def _get_policy_installed(self):
@@ -591,6 +651,8 @@ while.
 
   report_closed = __builtin__.property(_get_report_closed, _set_report_closed)
   reports_acknowledged = __builtin__.property(_get_reports_acknowledged, _set_reports_acknowledged)
+  reporting_required = __builtin__.property(_get_reporting_required, _set_reporting_required)
+  ack_overdue = __builtin__.property(_get_ack_overdue, _set_ack_overdue)
   policy_installed = __builtin__.property(_get_policy_installed, _set_policy_installed)
   policy_removed = __builtin__.property(_get_policy_removed, _set_policy_removed)
   authorization_code_installed = __builtin__.property(_get_authorization_code_installed, _set_authorization_code_installed)
@@ -608,4 +670,4 @@ while.
   outage_recorded = __builtin__.property(_get_outage_recorded, _set_outage_recorded)
 
 
-  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('trust_success', trust_success), ('trust_fail', trust_fail), ('trust_anchors_changed', trust_anchors_changed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])
+  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('reporting_required', reporting_required), ('ack_overdue', ack_overdue), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('trust_success', trust_success), ('trust_fail', trust_fail), ('trust_anchors_changed', trust_anchors_changed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])

@@ -180,3 +180,18 @@ def test_every_source_of_a_policy_has_its_word(rig: Rig, origin: str, source: st
     sources = {(each["class"], each["attribute"]): each["source"] for each in policy["slp-agent:attribute-source"]}
     assert sources["export", "reporting-macd"] == source
     assert sources["perpetual", "reporting-macd"] == "cisco-default"
+
+
+def test_deadlines_are_told(rig: Rig) -> None:
+    """Before the deadline and after it, with the days and the moment."""
+    rig.use("sessions", 1)
+    deadline = rig.part("rum-ack")["next-report-deadline"]
+    for _ in range(60):
+        rig.advance(DAY)
+    assert "reporting-required" in rig.names()
+    soon = next(event.tree for event in rig.told if event.name == "reporting-required")
+    assert (soon["days"], soon["next-report-deadline"]) == (30, deadline)
+    for _ in range(31):
+        rig.advance(DAY)
+    late = next(event.tree for event in rig.told if event.name == "ack-overdue")
+    assert late["next-report-deadline"] == deadline
