@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import show, usage
+from agent.cli import license, show, usage  # noqa: A004 - the word of the command
 from agent.cli.target import fail
 from agent.config import NETCONF_PORT, RESTCONF_PORT
 
@@ -22,6 +22,7 @@ user_cli = typer.Typer(help="Users of the NETCONF and RESTCONF interfaces.", no_
 cli.add_typer(user_cli, name="user")
 cli.add_typer(usage.cli, name="usage")
 cli.add_typer(show.cli, name="show")
+cli.add_typer(license.cli, name="license")
 
 StateDir = Annotated[Path, typer.Option("--state-dir", envvar="SLP_AGENT_STATE_DIR", help="The agent's state folder.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]

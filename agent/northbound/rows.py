@@ -50,6 +50,7 @@ class RowEncoder:
             "report-start-time": date_and_time(event.start),
             "report-end-time": date_and_time(event.end),
         }
+        summary = {**common, "slp-agent:license-name": event.license_name}
         detail = {
             **common,
             "entitlement-tag": event.entitlement_tag,
@@ -59,7 +60,7 @@ class RowEncoder:
             "digest": event.digest,
             "document": event.document.decode(),
         }
-        return EncodedRow(*self._beginnings(self._summary, common), *self._beginnings(self._detail, detail))
+        return EncodedRow(*self._beginnings(self._summary, summary), *self._beginnings(self._detail, detail))
 
     def _beginnings(self, node: Node, entry: Tree) -> tuple[bytes, bytes]:
         """Both encodings of a list entry, without its last leaf and end."""
