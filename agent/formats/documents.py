@@ -63,12 +63,21 @@ class Acknowledged(NamedTuple):
     digest: str
 
 
+class Refused(NamedTuple):
+    """A report that the authority did not take, and will not; `reason` is a slug of docs/formats.md."""
+
+    report_id: int
+    digest: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The authority holds these reports: the device may purge them."""
+    """The authority holds these reports: the device may purge them. Those refused it keeps."""
 
     heading: Heading
     acknowledged: tuple[Acknowledged, ...]
+    refused: tuple[Refused, ...] = ()
     kind: Literal["acknowledgement"] = "acknowledgement"
 
 
@@ -171,7 +180,10 @@ _DAYS = ("first", "ongoing", "change")
 def body(document: Document) -> dict[str, Any]:
     """The members of `payload.body` for this document."""
     if isinstance(document, Ack):
-        return {"reports": [{"report_id": entry.report_id, "digest": entry.digest} for entry in document.acknowledged]}
+        members: dict[str, Any] = {"reports": [entry._asdict() for entry in document.acknowledged]}
+        if document.refused:
+            members["refused"] = [entry._asdict() for entry in document.refused]
+        return members
     if isinstance(document, TrustCode):
         origin = {"origin": "factory"} if document.factory else {}
         return {"certificate": to_base64(document.certificate), **origin}
@@ -213,7 +225,7 @@ def terms_body(terms: PolicyTerms) -> dict[str, Any]:
 def read_body(kind: Kind, heading: Heading, members: Members) -> Document:
     """Parse the verified body of a document of this kind. Raises InvalidContent, TooLarge or CertificateInvalid."""
     if kind == "acknowledgement":
-        return Ack(heading, _read_acknowledged(members))
+        return _read_ack(heading, members)
     if kind == "policy":
         return _read_policy(heading, members)
     if kind == "authorization":
@@ -292,16 +304,24 @@ def confirmation_code(overwritten: str, installed: str) -> str:
     return hashlib.sha256(f"confirm:{overwritten}:{installed}".encode()).hexdigest()[:8]
 
 
-def _read_acknowledged(members: Members) -> tuple[Acknowledged, ...]:
-    found: dict[int, str] = {}
-    for entry in members.objects("reports", MAX_ACKNOWLEDGED):
-        number, digest = entry.integer("report_id", 1), entry.text("digest", 64)
-        if not is_digest(digest):
-            raise InvalidContent(f"{entry.where}.digest must be 64 lower-case hexadecimal digits")
-        if number in found:
-            raise InvalidContent(f"{entry.where}: report {number} stands twice in one acknowledgement")
-        found[number] = digest
-    return tuple(Acknowledged(number, digest) for number, digest in found.items())
+def _read_ack(heading: Heading, members: Members) -> Ack:
+    seen: set[int] = set()
+    acknowledged = tuple(Acknowledged(*_report(entry, seen)) for entry in members.objects("reports", MAX_ACKNOWLEDGED))
+    entries = members.objects("refused", MAX_ACKNOWLEDGED) if "refused" in members else ()
+    # A report may be refused because another one, which is acknowledged, has its number.
+    others: set[int] = set()
+    refused = tuple(Refused(*_report(entry, others), entry.text("reason", 64)) for entry in entries)
+    return Ack(heading, acknowledged, refused)
+
+
+def _report(entry: Members, seen: set[int]) -> tuple[int, str]:
+    number, digest = entry.integer("report_id", 1), entry.text("digest", 64)
+    if not is_digest(digest):
+        raise InvalidContent(f"{entry.where}.digest must be 64 lower-case hexadecimal digits")
+    if number in seen:
+        raise InvalidContent(f"{entry.where}: report {number} stands twice in one acknowledgement")
+    seen.add(number)
+    return number, digest
 
 
 def read_terms(members: Members) -> PolicyTerms:

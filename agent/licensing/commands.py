@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.formats.udi import Udi
 from agent.licensing.settings import Settings
 
 
@@ -40,11 +41,16 @@ class ApplySettings:
 
 @dataclass(frozen=True, slots=True)
 class RecordUsage:
-    """An application uses `count` of the licence with this name, feature name or entitlement tag; 0: no longer."""
+    """An application uses `count` of the licence with this name, feature name or entitlement tag; 0: no longer.
+
+    `added` and `removed` are peripherals, such as access points, that came or went with the change.
+    """
 
     licence: str
     count: int
     who: str = ""
+    added: tuple[Udi, ...] = ()
+    removed: tuple[Udi, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,37 @@ class MarkDelivered:
     """The documents of these reports have reached a collector."""
 
     report_ids: tuple[int, ...]
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSaved:
+    """The documents of these reports were written to a file; `delivered`: a collector did it, as by MarkDelivered."""
+
+    report_ids: tuple[int, ...]
+    delivered: bool
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Close what is measured and let a transport push it, and fetch what waits, at once."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReset:
+    """Close all reports and measure nothing more, so that they can be saved before a factory reset."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FactoryReset:
+    """End this life of the instance; `discard` gives up reports that never left, and authorization codes."""
+
+    discard: bool = False
     who: str = ""
 
 
@@ -130,6 +167,10 @@ Command = (
     | RecordUsage
     | CloseReports
     | MarkDelivered
+    | NoteSaved
+    | Sync
+    | PrepareReset
+    | FactoryReset
     | AskPermission
     | RequestAuthorization
     | SaveAuthorizationRequest

@@ -13,6 +13,8 @@ from agent.licensing.usage import DAILY_SECONDS, SAMPLE_SECONDS
 
 DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
+UTILITY_DAYS = 30
+"""In utility mode an acknowledgement must be installed this often (slp-facts section 8)."""
 
 
 def classes_in_use(state: State, profile: Profile) -> frozenset[PolicyClass]:
@@ -37,19 +39,21 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
     """The second by which the next acknowledgement must have come; None when none is required.
 
     The earlier of: last ACK (before the first one: the first use, or the later installation of a policy or trust
-    code) plus the policy's days, and each unreported licence change plus the days of its class for changes.
+    code) plus the policy's days, and each unreported licence change plus the days of its class for changes. In utility
+    mode also, whatever the policy says, 30 days after the last ACK. A controller's device has none.
     """
-    policy = in_force(state.policies)
-    if not policy.ack_required or state.first_used_at is None:
+    if state.first_used_at is None or state.settings.mode == "controller":
         return None
-    due = [at + days * DAY for at, days in _changes(state, profile, policy)]
-    days = in_policy_days(state, profile)
-    if days > 0:
-        if state.report_ack_at is not None and state.last_ack_at is not None:
-            since = state.last_ack_at
-        else:
-            since = max(state.first_used_at, state.last_ack_at or 0)
-        due.append(since + days * DAY)
+    if state.report_ack_at is not None and state.last_ack_at is not None:
+        since = state.last_ack_at
+    else:
+        since = max(state.first_used_at, state.last_ack_at or 0)
+    due = [since + UTILITY_DAYS * DAY] if state.settings.utility_enabled else []
+    policy = in_force(state.policies)
+    if policy.ack_required:
+        due += [at + days * DAY for at, days in _changes(state, profile, policy)]
+        if days := in_policy_days(state, profile):
+            due.append(since + days * DAY)
     return min(due, default=None)
 
 
@@ -74,6 +78,8 @@ def push_interval_days(state: State, profile: Profile) -> int:
     limits = [days for _, days in _changes(state, profile, in_force(state.policies))]
     if days := in_policy_days(state, profile):
         limits.append(days)
+    if state.settings.utility_enabled:
+        limits.append(UTILITY_DAYS)
     if not limits and (state.changes or classes_in_use(state, profile)):
         return 0
     return min([configured, *limits])
@@ -85,7 +91,7 @@ def next_push(state: State, profile: Profile, now: int) -> int | None:
     Two minutes after a start, a licence change, or a policy that was installed or removed; then every interval.
     """
     interval = push_interval_days(state, profile) * DAY
-    if not state.running or interval == 0 or state.first_used_at is None:
+    if not state.running or interval == 0 or state.first_used_at is None or state.settings.mode == "controller":
         return None
     first = state.push_from
     if now < first:

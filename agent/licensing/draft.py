@@ -62,6 +62,11 @@ class Draft:
         self.emit(ClockChanged(self.at, self.clock_delta))
         self.open_all()
 
+    @property
+    def measures(self) -> bool:
+        """Whether usage goes into reports: a controller's device records none, and one about to be reset no more."""
+        return self.state.settings.mode == "autonomous" and not self.state.resetting
+
     def in_report(self) -> list[str]:
         """The tags with an open report."""
         return [tag for tag, use in self.state.licences.items() if use.report is not None]
@@ -72,6 +77,8 @@ class Draft:
 
     def open_all(self, tags: Iterable[str] | None = None) -> None:
         """Begin a report for every licence (of `tags`) that is in use and has none."""
+        if not self.measures:
+            return
         for tag in self.state.licences if tags is None else tags:
             use = self.state.licences[tag]
             if use.count > 0 and use.report is None:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agent.licensing import authorization, deadlines, imports, marking, notices, reminders, reports, trust
+from agent.licensing import authorization, deadlines, imports, marking, modes, notices, reminders, reports, reset, trust
 from agent.licensing.commands import (
     ApplySettings,
     AskPermission,
     CloseReports,
     Command,
+    FactoryReset,
     ImportContent,
     InstallAnchors,
     MarkDelivered,
+    NoteSaved,
+    PrepareReset,
     RecordUsage,
     RequestAuthorization,
     RequestTrust,
@@ -24,6 +27,7 @@ from agent.licensing.commands import (
     SaveAuthorizationRequest,
     Start,
     Stop,
+    Sync,
     Tick,
 )
 from agent.licensing.draft import Context, Draft
@@ -33,20 +37,25 @@ from agent.licensing.events import (
     OutageRecorded,
     ReportClosed,
     Sampled,
-    SettingsApplied,
     Started,
     Stopped,
     UsageRecorded,
+    UsageSaved,
 )
 from agent.licensing.evolve import evolve
 from agent.licensing.notices import Notice, UsageWasRefused
 from agent.licensing.permission import permission
 from agent.licensing.profile import Licence
-from agent.licensing.refusals import SUCCESS
+from agent.licensing.refusals import SUCCESS, code
 from agent.licensing.reply import Reply, refusal
-from agent.licensing.state import State
+from agent.licensing.state import LicenceUse, State
+from agent.licensing.usage import PERIPHERALS_SIZE, Peripherals
 
 __all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
+
+
+MAX_PERIPHERALS = 500
+"""Peripherals that one command may name."""
 
 
 class NotRunningError(ValueError):
@@ -93,7 +102,15 @@ def _run(draft: Draft, command: Command) -> Reply:
         case AskPermission() | RequestAuthorization() | SaveAuthorizationRequest() | ReturnAuthorization():
             return _authorization(draft, command)
         case ApplySettings():
-            return _apply(draft, command)
+            return modes.apply(draft, command.settings)
+        case NoteSaved():
+            return _saved(draft, command)
+        case Sync():
+            return _sync(draft)
+        case PrepareReset():
+            return reset.prepare(draft)
+        case FactoryReset():
+            return reset.run(draft, command.discard)
         case Start():
             return _start(draft, command)
         case Stop():
@@ -146,7 +163,7 @@ def _start(draft: Draft, command: Start) -> Reply:
         Started(
             at=draft.at,
             epoch=before.epoch or command.epoch,
-            first_report_id=draft.at,
+            first_report_id=max(draft.at, before.next_report_id),
             software_version=draft.context.profile.software_version,
             levels=levels,
         )
@@ -154,9 +171,15 @@ def _start(draft: Draft, command: Start) -> Reply:
     if before.epoch and before.at < draft.at and not draft.clock_delta:
         draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
     draft.open_all()
-    authorization.notice_ends(draft)
-    reminders.remind(draft)
+    _notice(draft)
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _notice(draft: Draft) -> None:
+    """Record what has come with time."""
+    authorization.notice_ends(draft)
+    trust.notice_end(draft)
+    reminders.remind(draft)
 
 
 def _levels(draft: Draft) -> tuple[str, ...]:
@@ -189,10 +212,17 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
         return licence
     tag = licence.entitlement_tag
     use = draft.state.licences.get(tag)
-    if command.count == (use.recorded if use else 0):
+    peripherals = Peripherals(
+        tuple(dict.fromkeys(udi.key for udi in command.added)), tuple(dict.fromkeys(udi.key for udi in command.removed))
+    )
+    if len(peripherals.added) + len(peripherals.removed) > MAX_PERIPHERALS:
+        return refusal("too-many-peripherals", f"at most {MAX_PERIPHERALS} peripherals are taken at once")
+    if use is not None and peripherals and _listed(use) >= PERIPHERALS_SIZE:
+        return refusal("too-many-peripherals", "too many peripherals came or went since the last report; close reports")
+    if command.count == (use.recorded if use else 0) and not peripherals:
         return Reply()
     draft.settle_clock()
-    draft.emit(UsageRecorded(draft.at, tag, command.count, command.who))
+    draft.emit(UsageRecorded(draft.at, tag, command.count, command.who, peripherals))
     count = draft.state.licences[tag].count
     if count == 0:
         draft.close([tag], "license-stopped")
@@ -202,13 +232,17 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
+def _listed(use: LicenceUse) -> int:
+    """Characters of the peripherals that no row holds yet."""
+    return (use.peripherals if use.report is None else use.report.peripherals).size
+
+
 def _tick(draft: Draft) -> Reply:
     draft.settle_clock()
     daily = deadlines.daily_due(draft.state, draft.at)
     if deadlines.sample_due(draft.state, draft.at):
         draft.emit(Sampled(draft.at))
-        authorization.notice_ends(draft)
-        reminders.remind(draft)
+        _notice(draft)
     if daily:
         draft.roll("daily")
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
@@ -220,11 +254,18 @@ def _close(draft: Draft) -> Reply:
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
-def _apply(draft: Draft, command: ApplySettings) -> Reply:
-    if command.settings != draft.state.settings:
-        draft.settle_clock()
-        draft.emit(SettingsApplied(draft.at, command.settings))
-    return Reply()
+def _sync(draft: Draft) -> Reply:
+    reply = _close(draft)
+    if not draft.context.online:
+        message = "no transport can carry the reports; let a collector pull them, or save them to a file"
+        draft.notices.append(notices.SyncFailed(code("no-transport"), "no-transport", message))
+    return reply
+
+
+def _saved(draft: Draft, command: NoteSaved) -> Reply:
+    draft.settle_clock()
+    draft.emit(UsageSaved(draft.at))
+    return _mark(draft, MarkDelivered(command.report_ids, command.who)) if command.delivered else Reply()
 
 
 def _mark(draft: Draft, command: MarkDelivered) -> Reply:

@@ -14,10 +14,21 @@ from agent.formats.documents import AuthType, Entitlement, PolicyOrigin, PolicyT
 from agent.formats.requests import Key, RequestKind
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
+from agent.licensing.usage import Peripherals
 
 FORMAT = 2
 
-CloseReason = Literal["requested", "daily", "license-stopped", "reload", "clock-changed", "full"]
+CloseReason = Literal[
+    "requested",
+    "daily",
+    "license-stopped",
+    "reload",
+    "clock-changed",
+    "full",
+    "utility-mode",
+    "controller-managed",
+    "factory-reset",
+]
 OutageReason = Literal["crash", "stopped"]
 
 
@@ -90,12 +101,13 @@ class AnchorsInstalled:
 
 @dataclass(frozen=True, slots=True)
 class UsageRecorded:
-    """An application set the count of a licence; `who` is the caller, for the audit."""
+    """An application set the count of a licence, and named peripherals that came or went; `who` is for the audit."""
 
     at: int
     entitlement_tag: str
     count: int
     who: str
+    peripherals: Peripherals
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +147,14 @@ class ReportClosed:
     previous_report_id: int
     digest: str
     document: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSaved:
+    """Usage was written to a file."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +172,15 @@ class ReportsAcknowledged:
     at: int
     report_ids: tuple[int, ...]
     by_state: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsRefused:
+    """The authority did not take these reports (id, its reason); they were delivered, and can be collected again."""
+
+    at: int
+    report_ids: tuple[int, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +271,29 @@ class TrustRequestEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class TrustCodeNoticed:
+    """The installed trust code ends soon, or has ended."""
+
+    at: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPrepared:
+    """Nothing is measured from here on: all reports are closed, to be saved before a factory reset."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReset:
+    """This life of the instance is over; what must outlive it stays (docs/licensing.md), the rest is as at first."""
+
+    at: int
+    discarded: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestMade:
     """A signed request left this device; `number` is not used again in this epoch."""
 
@@ -313,7 +365,12 @@ Event = (
     | ReportClosed
     | ReportsDelivered
     | ReportsAcknowledged
+    | ReportsRefused
     | ReportsPurged
+    | UsageSaved
+    | TrustCodeNoticed
+    | ResetPrepared
+    | InstanceReset
     | DocumentAccepted
     | AckReceived
     | PolicyInstalled

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from agent.formats.documents import Account
-from agent.licensing.codes import InstalledCode, PendingRequest
+from agent.licensing.codes import Authorization, InstalledCode, PendingRequest
 from agent.licensing.events import (
     AckReceived,
     AckReminded,
@@ -22,6 +22,7 @@ from agent.licensing.events import (
     DocumentAccepted,
     EntitlementsExpired,
     Event,
+    InstanceReset,
     OutageRecorded,
     PolicyInstalled,
     PolicyRemoved,
@@ -31,15 +32,19 @@ from agent.licensing.events import (
     ReportsAcknowledged,
     ReportsDelivered,
     ReportsPurged,
+    ReportsRefused,
     RequestMade,
+    ResetPrepared,
     Sampled,
     SettingsApplied,
     Started,
     Stopped,
     TrustCodeInstalled,
+    TrustCodeNoticed,
     TrustRequested,
     TrustRequestEnded,
     UsageRecorded,
+    UsageSaved,
 )
 from agent.licensing.state import (
     ChainHead,
@@ -49,8 +54,9 @@ from agent.licensing.state import (
     Outage,
     SerialFloor,
     State,
+    TrustFailure,
 )
-from agent.licensing.usage import OpenReport
+from agent.licensing.usage import OpenReport, Peripherals
 
 PUSH_DELAY = 120
 """A push is planned this long after what makes it due (slp-facts section 4.6: the first one after a start)."""
@@ -72,7 +78,7 @@ def _after(state: State, event: Event) -> State:
             return replace(state, sampled_at=event.at)
         case UsageRecorded() | ReportOpened() | ReportDiscarded() | ReportClosed():
             return _usage(state, event)
-        case ReportsDelivered() | ReportsAcknowledged() | ReportsPurged():
+        case ReportsDelivered() | ReportsAcknowledged() | ReportsRefused() | ReportsPurged():
             return _stored(state, event)
         case Started():
             return _started(state, event)
@@ -90,7 +96,19 @@ def _after(state: State, event: Event) -> State:
         case TrustRequested():
             return replace(state, trust_requested_at=event.at)
         case TrustRequestEnded():
-            return replace(state, trust_requested_at=None)
+            failure = TrustFailure(event.at, event.reason, event.message)
+            return replace(state, trust_requested_at=None, trust_failure=failure)
+        case TrustCodeNoticed():
+            trust = state.trust
+            if trust is not None:
+                trust = replace(trust, noticed="ended" if event.ended else "ends-soon")
+            return replace(state, trust=trust)
+        case UsageSaved():
+            return replace(state, last_saved_at=event.at)
+        case ResetPrepared():
+            return replace(state, resetting=True)
+        case InstanceReset():
+            return _reset(state)
         case RequestMade():
             return replace(state, requests_made=event.number)
         case (
@@ -112,17 +130,21 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
         case UsageRecorded():
             new = replace(old, recorded=event.count)
             if old.report is not None:
-                new = replace(new, report=old.report.changed(event.at, new.count))
+                new = replace(new, report=old.report.changed(event.at, new.count, event.peripherals))
+            else:
+                new = replace(new, peripherals=old.peripherals.then(event.peripherals))
             return _changed(state, tag, old, new, event.at)
         case ReportOpened():
-            new = replace(old, report=_opened(state, event))
+            new = replace(old, report=_opened(state, event, old.peripherals), peripherals=Peripherals())
             return replace(
                 state,
                 licences=state.licences | {tag: new},
                 next_report_id=max(state.next_report_id, event.report_id + 1),
             )
         case ReportDiscarded():
-            return replace(state, licences=state.licences | {tag: replace(old, report=None)})
+            left = Peripherals() if old.report is None else old.report.peripherals
+            new = replace(old, report=None, peripherals=old.peripherals.then(left))
+            return replace(state, licences=state.licences | {tag: new})
         case ReportClosed():
             new = replace(old, report=None, last_report_id=event.report_id)
             chain = ChainHead(state.chain.sequence + 1 if state.chain else 1, event.report_id, event.digest)
@@ -137,7 +159,7 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
             )
 
 
-def _opened(state: State, event: ReportOpened) -> OpenReport:
+def _opened(state: State, event: ReportOpened, peripherals: Peripherals) -> OpenReport:
     """A new report states the outage or clock change that it begins after."""
     outage, clock = state.last_outage, state.clock_change
     return OpenReport(
@@ -145,6 +167,7 @@ def _opened(state: State, event: ReportOpened) -> OpenReport:
         start=event.at,
         row_start=event.at,
         count=event.count,
+        peripherals=peripherals,
         outage=(outage.start, outage.end) if outage is not None and outage.end == event.at else None,
         clock_change=clock[1] if clock is not None and clock[0] == event.at else None,
     )
@@ -172,6 +195,7 @@ def _started(state: State, event: Started) -> State:
     state = replace(
         state,
         running=True,
+        resetting=False,
         epoch=event.epoch,
         started_at=event.at,
         first_started_at=event.at if first else state.first_started_at,
@@ -189,7 +213,21 @@ def _started(state: State, event: Started) -> State:
     return state
 
 
-def _stored(state: State, event: ReportsDelivered | ReportsAcknowledged | ReportsPurged) -> State:
+def _reset(state: State) -> State:
+    """A new life: only what protects against the old one, and what the outside gave, is kept."""
+    returned = max([state.authorization.returned_serial, *(code.serial for code in state.authorization.codes)])
+    return State(
+        at=state.at,
+        next_report_id=state.next_report_id,
+        settings=state.settings,
+        anchors=state.anchors,
+        floors=state.floors,
+        policies={origin: policy for origin, policy in state.policies.items() if origin == "factory"},
+        authorization=Authorization(returned_serial=returned),
+    )
+
+
+def _stored(state: State, event: ReportsDelivered | ReportsAcknowledged | ReportsRefused | ReportsPurged) -> State:
     counts, number = state.counts, len(event.report_ids)
     match event:
         case ReportsDelivered():
@@ -202,6 +240,8 @@ def _stored(state: State, event: ReportsDelivered | ReportsAcknowledged | Report
                 waiting=counts.waiting - were.get("unacknowledged", 0),
                 acknowledged=counts.acknowledged + number,
             )
+        case ReportsRefused():
+            counts = replace(counts, available=counts.available + number, waiting=counts.waiting - number)
         case ReportsPurged():
             counts = replace(counts, purged=counts.purged + number)
     return replace(state, counts=counts)
@@ -241,7 +281,7 @@ def _authority(
                 factory=event.factory,
                 anchored=True,
             )
-            return replace(state, trust=trust, trust_requested_at=None, last_ack_at=event.at)
+            return replace(state, trust=trust, trust_requested_at=None, trust_failure=None, last_ack_at=event.at)
 
 
 def _authorization(

@@ -20,6 +20,7 @@ from agent.licensing.events import (
     PolicyRemoved,
     ReportsAcknowledged,
     ReportsPurged,
+    ReportsRefused,
     TrustCodeInstalled,
 )
 from agent.licensing.notices import ContentWasRefused
@@ -169,11 +170,29 @@ def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
         parts.append(f"not acknowledged, because no closed report has this id: {_listed(unknown)}")
     if differing:
         parts.append(f"not acknowledged, because the report here has another digest: {_listed(differing)}")
+    refused = _refused(draft, ack)
+    if ack.refused:
+        parts.append(f"not taken by the authority: {_listed([entry.report_id for entry in ack.refused])}")
     message = "; ".join(parts)
+    if not ack.acknowledged and ack.refused:
+        return DocumentResult(ack.kind, SUCCESS, message), refused
     if not found and not earlier and ack.acknowledged:
         reason = "other-digest" if differing else "unknown-report"
         return DocumentResult(ack.kind, code(reason), message, reason), []
-    return DocumentResult(ack.kind, SUCCESS, message), _acknowledged(draft.at, ack, found)
+    return DocumentResult(ack.kind, SUCCESS, message), [*_acknowledged(draft.at, ack, found), *refused]
+
+
+def _refused(draft: Draft, ack: Ack) -> list[Event]:
+    """Delivered reports that the authority did not take can be collected again."""
+    found = []
+    for entry in ack.refused:
+        stored = draft.context.reads.by_id(entry.report_id)
+        if stored is not None and stored.digest == entry.digest and moves(stored.state, "refused"):
+            found.append(entry)
+    if not found:
+        return []
+    ids = tuple(entry.report_id for entry in found)
+    return [ReportsRefused(draft.at, ids, tuple(entry.reason for entry in found))]
 
 
 def _was_purged(draft: Draft, report_id: int) -> bool:

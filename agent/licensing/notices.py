@@ -18,13 +18,16 @@ from agent.licensing.events import (
     CloseReason,
     EntitlementsExpired,
     Event,
+    InstanceReset,
     OutageReason,
     OutageRecorded,
     PolicyInstalled,
     PolicyRemoved,
     ReportClosed,
     ReportsAcknowledged,
+    ReportsRefused,
     TrustCodeInstalled,
+    TrustCodeNoticed,
     TrustRequestEnded,
     UsageRecorded,
 )
@@ -109,6 +112,52 @@ class AckIsOverdue:
 
     days: int
     deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsWereRefused:
+    """The authority did not take these reports: pairs of report id and its reason."""
+
+    reports: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustCodeEnds:
+    """The trust code ends soon (`ended` False), or has ended, at `valid_until`."""
+
+    udi_key: str
+    valid_until: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SyncFailed:
+    """An immediate exchange that was asked for could not be made."""
+
+    code: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class UtilityReportingChanged:
+    """Usage is reported as post-paid from now on, or no longer."""
+
+    started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UtilityIntervalIsLong:
+    """Utility mode with a reporting interval of more than 7 days."""
+
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceWasReset:
+    """A factory reset ended this life of the instance; so many reports that never left were given up."""
+
+    discarded: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +253,12 @@ Notice = (
     | PolicyWasRemoved
     | AckIsRequired
     | AckIsOverdue
+    | ReportsWereRefused
+    | TrustCodeEnds
+    | SyncFailed
+    | UtilityReportingChanged
+    | UtilityIntervalIsLong
+    | InstanceWasReset
     | TrustCodeWasInstalled
     | TrustRequestFailed
     | TrustAnchorsWereChanged
@@ -235,6 +290,10 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
                 yield PolicyWasInstalled(event.terms.name, event.at, event.origin)
             case PolicyRemoved():
                 yield PolicyWasRemoved(event.name, event.origin)
+            case ReportsRefused():
+                yield ReportsWereRefused(tuple(zip(event.report_ids, event.reasons, strict=True)))
+            case InstanceReset():
+                yield InstanceWasReset(event.discarded)
             case AckReminded():
                 told = AckIsRequired if event.days > 0 else AckIsOverdue
                 yield told(abs(event.days), event.deadline)
@@ -247,6 +306,8 @@ def of_events(events: Sequence[Event], after: State, profile: Profile) -> Iterat
                 yield OutageWasRecorded(event.start, event.end, event.reason)
             case ClockChanged():
                 yield ClockWasChanged(event.delta)
+            case TrustCodeNoticed() if after.trust is not None:
+                yield TrustCodeEnds(profile.udi.key, after.trust.valid_until, event.ended)
             case _:
                 yield from _of_requests(event, profile.udi.key)
 

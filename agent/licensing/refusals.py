@@ -46,11 +46,15 @@ CODES: dict[str, str] = {
     # of trust codes, by the kernel
     "trust-code-installed": "alreadyregistered",
     "bad-token": "nullccoidtoken",
-    # of releases and modes, by the kernel
+    # of releases, modes and resets, by the kernel
+    "utility-callhome": "transporttype",
+    "unreported-usage": "msgexecinprogress",
+    "authorization-installed": "reservationalreadyinstalled",
     "not-in-this-release": "notsupported",
     # of usage, by the kernel
     "unknown-licence": "taginvalid",
     "count-out-of-range": "BadInputParams",
+    "too-many-peripherals": "listinsertfailed",
     "not-authorized": "noauthorizationinstalled",
     "count-not-authorized": "noauthorizationinstalled",
     "throughput-ceiling": "noauthorizationinstalled",

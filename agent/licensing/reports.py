@@ -7,18 +7,19 @@ from typing import Literal, NamedTuple
 
 from agent.formats import rum
 from agent.formats.signing import Signer
+from agent.formats.udi import Udi
 from agent.licensing.events import CloseReason, ReportClosed
 from agent.licensing.profile import Profile
+from agent.licensing.releases import supports
 from agent.licensing.state import State
-from agent.licensing.usage import MAX_ROWS
 
 Stage = Literal["open", "closed", "unacknowledged", "acknowledged", "purged"]
-Trigger = Literal["close", "delivered", "acknowledged", "purge"]
+Trigger = Literal["close", "delivered", "acknowledged", "refused", "purge"]
 
 LIFE: Mapping[str, Mapping[Trigger, Stage]] = {
     "open": {"close": "closed"},
     "closed": {"delivered": "unacknowledged", "acknowledged": "acknowledged"},
-    "unacknowledged": {"acknowledged": "acknowledged"},
+    "unacknowledged": {"acknowledged": "acknowledged", "refused": "closed"},
     "acknowledged": {"purge": "purged"},
     "purged": {},
 }
@@ -31,6 +32,9 @@ TERMINATION: dict[CloseReason, str] = {
     "reload": "ProductReload",
     "clock-changed": "ClockChanged",
     "full": "ReportFull",
+    "utility-mode": "UtilityModeChanged",
+    "controller-managed": "ControllerManaged",
+    "factory-reset": "FactoryReset",
 }
 """The termination reason that the last row of a report states (the first and the fourth: slp-facts section 4.1)."""
 
@@ -90,7 +94,7 @@ def report_key(udi_key: str, report_id: int) -> str:
 def is_full(state: State, tag: str) -> bool:
     """Whether the licence's open report must be closed before it takes another row."""
     report = state.licences[tag].report
-    return report is not None and len(report.rows) >= MAX_ROWS
+    return report is not None and report.is_full
 
 
 def measured(state: State, tag: str, end: int) -> bool:
@@ -131,9 +135,12 @@ def close(
             log_time=span.start,
             termination_reason=TERMINATION[reason] if index == last else None,
             clock_change_delta=report.clock_change if index == 0 else None,
+            added=tuple(Udi.from_key(each) for each in span.peripherals.added),
+            removed=tuple(Udi.from_key(each) for each in span.peripherals.removed),
         )
         for index, span in enumerate(spans)
     )
+    version: rum.Version = "2.0" if supports(state.software_version, "rum-version-2") else "1.0"
     document = rum.seal(
         rum.Report(
             report_id=report.report_id,
@@ -154,6 +161,7 @@ def close(
             customer_info=settings.customer_info if settings.utility_enabled else (),
             outages=() if report.outage is None else (rum.Outage(*report.outage),),
             trust_request=signer.public_key if ask_trust else None,
+            version=version,
         ),
         signer,
         certificate,
@@ -170,4 +178,5 @@ def close(
         previous_report_id=use.last_report_id,
         digest=rum.digest_of(document),
         document=document,
+        version=version,
     )

@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent.formats import rum
 
+Mode = Literal["autonomous", "controller"]
 TransportType = Literal["callhome", "smart", "cslu", "off", "automatic"]
 
 MAX_INTERVAL_DAYS = 365
@@ -42,7 +43,7 @@ class Settings:
     url_default: bool = False
     boot_levels: tuple[str, ...] = ()
     trust_requests: bool = True
-    mode: Literal["autonomous", "controller"] = "autonomous"
+    mode: Mode = "autonomous"
 
     def __post_init__(self) -> None:
         if self.interval_days is not None and not 1 <= self.interval_days <= MAX_INTERVAL_DAYS:

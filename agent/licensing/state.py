@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import json
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from agent.formats.documents import Account, PolicyTerms
 from agent.licensing.codes import Authorization
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
-from agent.licensing.usage import OpenReport
+from agent.licensing.usage import NO_PERIPHERALS, OpenReport, Peripherals
 
 FORMAT = 2
 
@@ -24,13 +24,15 @@ class LicenceUse:
     """Usage of one licence.
 
     `recorded` is what applications said last, `level` whether boot-level turned it on, `report` the open report while
-    it is in use, `last_report_id` the licence's last closed report (0: none).
+    it is in use, `last_report_id` the licence's last closed report (0: none), `peripherals` what the next report has to
+    state of those that came or went while none was open.
     """
 
     recorded: int = 0
     level: bool = False
     report: OpenReport | None = None
     last_report_id: int = 0
+    peripherals: Peripherals = NO_PERIPHERALS
 
     @property
     def count(self) -> int:
@@ -88,7 +90,8 @@ class InstalledPolicy:
 class InstalledTrust:
     """The certificate (DER) of the device's key, its validity, and when it was installed.
 
-    `factory`: made with the product; `anchored`: issued by one of the present trust anchors.
+    `factory`: made with the product; `anchored`: issued by one of the present trust anchors; `noticed`: what of its end
+    an operator was told.
     """
 
     certificate: bytes
@@ -98,17 +101,27 @@ class InstalledTrust:
     installed_at: int
     factory: bool
     anchored: bool
+    noticed: Literal["", "ends-soon", "ended"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFailure:
+    """The last request for a trust code that came to nothing."""
+
+    at: int
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """The licensing state. `at` is the last durable moment: usage is known to have held up to here.
 
-    `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
-    deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
-
     `clock_change` is when the clock was set back last, and by how many seconds. `report_ack_at` is when reports were
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
+    `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
+    deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
+    `resetting`: a factory reset was prepared, and nothing is measured.
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
     licence change that no acknowledged report covers), `floors` by document kind, `policies` by origin.
     """
@@ -133,6 +146,9 @@ class State:
     policies: dict[str, InstalledPolicy] = field(default_factory=dict)
     trust: InstalledTrust | None = None
     trust_requested_at: int | None = None
+    trust_failure: TrustFailure | None = None
+    resetting: bool = False
+    last_saved_at: int | None = None
     authorization: Authorization = field(default_factory=Authorization)
     requests_made: int = 0
     account: Account | None = None

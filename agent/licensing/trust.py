@@ -14,10 +14,10 @@ from agent.formats.errors import DocumentError
 from agent.formats.requests import MAX_TOKEN, TrustRequest
 from agent.licensing import outgoing
 from agent.licensing.draft import Draft
-from agent.licensing.events import AnchorsInstalled, TrustRequested, TrustRequestEnded
+from agent.licensing.events import AnchorsInstalled, TrustCodeNoticed, TrustRequested, TrustRequestEnded
 from agent.licensing.reply import Reply, refusal
 from agent.licensing.state import InstalledTrust, State
-from agent.licensing.trusting import counts
+from agent.licensing.trusting import counts, due
 
 NO_TRANSPORT = "no-transport"
 
@@ -45,6 +45,16 @@ def request(draft: Draft, token: str | None, force: bool, online: bool) -> Reply
 def keeps_own(state: State, document: TrustCode, at: int) -> bool:
     """Whether the installed code stays: a factory-installed one never takes the place of one that counts."""
     return document.factory and counts(state.trust, at)
+
+
+def notice_end(draft: Draft) -> None:
+    """Record, once for each, that the authority's trust code ends soon, and that it has ended."""
+    trust = draft.state.trust
+    if trust is None or trust.factory or not due(trust, draft.at):
+        return
+    ended = draft.at > trust.valid_until
+    if trust.noticed != ("ended" if ended else "ends-soon") and (ended or counts(trust, draft.at)):
+        draft.emit(TrustCodeNoticed(draft.at, ended))
 
 
 def anchors_installed(draft: Draft, anchors: tuple[bytes, ...]) -> AnchorsInstalled:

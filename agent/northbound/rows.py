@@ -11,7 +11,6 @@ from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.schema import Node
 from agent.core.tree import Row, Tree
-from agent.formats.rum import VERSION
 from agent.formats.udi import Udi
 from agent.licensing.events import ReportClosed
 from agent.licensing.ports import EncodedRow, Part, ReportReads, ReportRow, ReportState
@@ -56,7 +55,7 @@ class RowEncoder:
             "entitlement-tag": event.entitlement_tag,
             "license-name": event.license_name,
             "close-reason": event.reason,
-            "payload-version": VERSION,
+            "payload-version": event.version,
             "digest": event.digest,
             "document": event.document.decode(),
         }

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from agent.formats.documents import MAX_ACKNOWLEDGED, Account, Acknowledged, PolicyTerms
+from agent.formats.documents import MAX_ACKNOWLEDGED, Account, Acknowledged, PolicyTerms, Refused
 from agent.formats.envelope import SignedReport
 from agent.formats.signing import key_id
 from agent.formats.udi import Udi
@@ -122,6 +122,8 @@ class Decision:
     """Sequences that were waiting and contradict the chain now."""
     acknowledge: tuple[Acknowledged, ...] = ()
     """What the answer has to acknowledge; the last ACK is sent again when it covers them all."""
+    refused: tuple[Refused, ...] = ()
+    """What the answer names as not taken; such an answer is always signed anew."""
     fresh_ack: bool = False
     fresh_policy: bool = False
     trust: Literal["none", "again", "fresh"] = "none"
@@ -263,6 +265,11 @@ def _conclude(
     covered = bool(acknowledge) and set(acknowledge) <= set(instance.acknowledged) and instance.ack is not None
     asks = bool(acknowledge) and any(signed.report.trust_request is not None for signed in reports)
     holds = holds_trust(instance, now)
+    refused = {
+        o.report_id: Refused(o.report_id, o.digest, o.reason)
+        for o in work.outcomes.values()
+        if o.reason and o.result == "refused"
+    }
     return Decision(
         instance=replace(instance, head=work.head),
         outcomes=tuple(work.outcomes.values()),
@@ -270,6 +277,7 @@ def _conclude(
         accepted=frozenset(work.accepted),
         dropped=frozenset(work.dropped),
         acknowledge=acknowledge,
+        refused=tuple(refused.values()),
         fresh_ack=bool(acknowledge) and not covered,
         fresh_policy=bool(acknowledge) and settings.policy is not None and instance.policy_terms != settings.policy,
         trust=("again" if holds else "fresh") if asks else "none",

@@ -207,10 +207,10 @@ def _usage_answer(answer: Answer) -> Response:
 
     What needs no file in answer, as a returned code, is 200 with the outcomes.
     """
-    taken = answer.file is not None or answer.count("accepted") + answer.count("duplicate")
+    taken = answer.count("accepted") + answer.count("duplicate")
     status = 200 if taken else 202 if answer.count("pending") else 422
     prefers = request.accept_mimetypes.best_match(["application/xml", "application/json"], "application/xml")
-    if answer.file is not None and prefers == "application/xml":
+    if answer.file is not None and taken and prefers == "application/xml":
         response = Response(answer.file, 200, mimetype="application/xml")
     else:
         members: dict[str, Any] = {"outcomes": answer.outcomes}

@@ -19,6 +19,7 @@ from agent.formats.documents import (
     Kind,
     Policy,
     PolicyTerms,
+    Refused,
     TrustAnchors,
     TrustCode,
     read_terms,
@@ -236,16 +237,16 @@ class Authority:
         """Sign what is to be fresh; the file holds the ACK and what travels with it."""
         instance = decision.instance
         if not decision.acknowledge:
-            return instance, None
+            return self._refusals(settings, instance, decision.refused, now)
         if decision.trust == "fresh":
             instance = self._trust(settings, instance, now)
         if decision.fresh_policy and settings.policy is not None:
             heading = _heading(settings, instance, now)
             policy = self._sign(Policy(heading, settings.policy))
             instance = replace(instance, policy=policy, policy_terms=settings.policy, serial=heading.serial)
-        if decision.fresh_ack:
+        if decision.fresh_ack or decision.refused:
             heading = _heading(settings, instance, now)
-            ack = self._sign(Ack(heading, decision.acknowledge))
+            ack = self._sign(Ack(heading, decision.acknowledge, decision.refused))
             instance = replace(instance, ack=ack, acknowledged=decision.acknowledge, serial=heading.serial)
         parts: list[tuple[Kind, bytes]] = []
         if decision.trust != "none" and instance.trust_code is not None:
@@ -255,6 +256,16 @@ class Authority:
         if instance.ack is not None:
             parts.append(("acknowledgement", instance.ack))
         return instance, smartlicense.write_documents(parts)
+
+    def _refusals(
+        self, settings: Settings, instance: Instance, refused: tuple[Refused, ...], now: int
+    ) -> tuple[Instance, bytes | None]:
+        """A file that only tells the device what was not taken; the last ACK stays the one to send again."""
+        if not refused:
+            return instance, None
+        heading = _heading(settings, instance, now)
+        document = self._sign(Ack(heading, (), refused))
+        return replace(instance, serial=heading.serial), smartlicense.write_documents([("acknowledgement", document)])
 
     def _trust(self, settings: Settings, instance: Instance, now: int) -> Instance:
         if instance.pin is None:

@@ -31,6 +31,7 @@ from agent.formats.envelope import SignedReport, SignedRequest, open_report, ope
 from agent.formats.issue import issue
 from agent.formats.signing import LocalSigner
 from agent.formats.smartlicense import read_requests, write_documents
+from agent.formats.udi import Udi
 from agent.licensing.commands import (
     ApplySettings,
     CloseReports,
@@ -89,6 +90,7 @@ class Authority:
             "issued": device.now if now is None else now,
             "lab": self.lab,
             "account": Account("Example Networks", "Default"),
+            "utility": device.state.settings.utility_enabled,
         }
         return Heading(**(fields | changed))
 
@@ -163,6 +165,7 @@ class Device:
     signer: LocalSigner = field(default_factory=lambda: key("device"))
     check: bool = True
     online: bool = False
+    epoch: str = "epoch-1"
 
     def __post_init__(self) -> None:
         self.store = MemoryStore()
@@ -194,7 +197,7 @@ class Device:
         return open_report(document, pinned=lambda _: self.signer.public_key, now=self.now, skew=YEARS, lab=self.lab)
 
     def start(self, after: int = 0) -> Decision:
-        return self.do(Start("epoch-1"), after)
+        return self.do(Start(self.epoch), after)
 
     def stop(self, after: int = 0) -> Decision:
         return self.do(Stop(), after)
@@ -202,8 +205,10 @@ class Device:
     def tick(self, after: int = 0) -> Decision:
         return self.do(Tick(), after)
 
-    def use(self, licence: str, count: int, after: int = 0) -> Decision:
-        return self.do(RecordUsage(licence, count, "tester"), after)
+    def use(
+        self, licence: str, count: int, after: int = 0, *, added: tuple[Udi, ...] = (), removed: tuple[Udi, ...] = ()
+    ) -> Decision:
+        return self.do(RecordUsage(licence, count, "tester", added, removed), after)
 
     def close(self, after: int = 0) -> Decision:
         return self.do(CloseReports("tester"), after)

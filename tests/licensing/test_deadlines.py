@@ -14,6 +14,7 @@ from agent.licensing.policy import CLASSES, DEFAULT, Days, in_force
 from agent.licensing.profile import Licence, Profile
 from agent.licensing.settings import Settings
 from agent.licensing.state import InstalledPolicy
+from agent.licensing.usage import NO_PERIPHERALS
 from tests.licensing.kit import DAY, T0, Authority, Device, profile, running
 
 SLE = PolicyTerms(
@@ -204,7 +205,7 @@ def test_the_deadline_uses_every_class() -> None:
     device.start()
     used = evolve(
         device.state,
-        [UsageRecorded(T0, "tag-crypto", 1, ""), ReportOpened(T0, T0, "tag-crypto", 1)],
+        [UsageRecorded(T0, "tag-crypto", 1, "", NO_PERIPHERALS), ReportOpened(T0, T0, "tag-crypto", 1)],
     )
     assert next_ack_deadline(used, products) is None
     ruled = replace(used, policies={"custom": InstalledPolicy(SLE, T0)}, last_ack_at=T0)

@@ -102,7 +102,7 @@ def test_what_is_no_event_is_refused(data: bytes) -> None:
 
 def test_every_event_type_has_its_own_word() -> None:
     words = [events.kind_of(each) for each in get_args(events.Event)]
-    assert len(set(words)) == len(words) == 28
+    assert len(set(words)) == len(words) == 33
     assert "report-closed" in words
 
 
@@ -143,6 +143,8 @@ def test_the_life_of_a_report() -> None:
     assert reports.moves("closed", "acknowledged")
     assert reports.moves("unacknowledged", "acknowledged")
     assert not reports.moves("unacknowledged", "delivered")
+    assert reports.moves("unacknowledged", "refused")
+    assert not reports.moves("closed", "refused")
     assert not reports.moves("acknowledged", "delivered")
     assert not reports.moves("purged", "acknowledged")
     ends = {stage for stage, row in reports.LIFE.items() if not row}

@@ -337,3 +337,32 @@ def test_the_operators_commands(tmp_path: Path) -> None:
     anchors = tmp_path / "anchors.pem"
     anchors.write_bytes(certificates.to_pem(authority_folder.anchor))
     assert "smartLicenseTrustAnchors" in command("rotate", "--state-dir", str(where), udi, str(anchors))
+
+
+def test_a_refused_report_is_told_to_the_device(authority: Authority) -> None:
+    """An instance restored from a snapshot: its second history is refused, by a file that says so."""
+    device = approved(authority)
+    device.use("network-advantage", 1)
+    device.close(after=60)
+    first = device.documents[-1].document
+    install(device, authority.submit([first]))
+    twin = approved(authority, "TWIN")
+    twin.use("network-advantage", 1)
+    twin.close(after=60)
+    install(twin, authority.submit([twin.documents[-1].document]))
+    restored = Device(twin.profile, now=twin.now, lab=True, signer=twin.signer)
+    restored.do(InstallAnchors((authority.folder.anchor,)))
+    restored.start()
+    restored.use("network-advantage", 2)
+    restored.close(after=30)
+    restored.deliver(*restored.store.reports.rows)
+    answer = authority.submit([restored.documents[-1].document])
+    assert results(answer) == [("refused", "conflict")]
+    assert answer.file is not None
+    told = restored.install(answer.file)
+    assert told.reply.code == "success"
+    assert [type(each).__name__ for each in told.notices] == ["ReportsWereRefused"]
+    client = application(authority).test_client()
+    response = client.post("/v1/usage", data=restored.documents[-1].document)
+    assert response.status_code == 422
+    assert "smartLicenseRumAck" in response.json["document"]  # type: ignore[index]

@@ -168,12 +168,14 @@ def good_files() -> dict[str, tuple[str, list[Members]]]:
     def single(kind: str, body: Members) -> tuple[str, list[Members]]:
         return envelope(payload(kind, body)), [{"kind": kind, "serial": 7, "body": body}]
 
+    refused = {"reports": [], "refused": [{"report_id": 1, "digest": "1b" * 32, "reason": "conflict"}]}
     edge = payload("acknowledgement", ACK_BODY, issued=NOW + 3600, expires=NOW - 3600)
     return {
         "ack-bare": (documents["smartLicenseRumAck"], ack),
         "ack-rewrapped": (rewrapped, ack),
         "ack-unknown-members": (envelope(newer | {"note": "kept and ignored"}), ack),
         "ack-at-the-edge-of-skew": (envelope(edge), [ack[0] | {"expires": NOW - 3600}]),
+        "ack-that-refuses": single("acknowledgement", refused),
         "authorization": single("authorization", AUTHORIZATION_BODY),
         "authorization-for-everything": single("authorization", whole),
         "factory-trust-code": single("trust-code", factory),
@@ -318,6 +320,16 @@ def report_payload(**changes: Any) -> Members:
     return members | changes
 
 
+def version_1() -> Members:
+    """The older shape: no version, the report id in meta, no utility flag."""
+    members = report_payload()
+    del members["version"]
+    number = members["asset_identification"].pop("report_id")
+    del members["meta"]["utility_enabled"]
+    members["meta"] = {"report_id": number} | members["meta"]
+    return members
+
+
 def report(
     signed: Members,
     *,
@@ -350,6 +362,9 @@ def good_reports() -> dict[str, tuple[str, Members]]:
         row={"meta": {"clock_change_delta": "-3433"}},
     )
     plain = report_payload()
+    peripherals = report_payload(
+        row={"meta": {"added_sudi_list": [UDI], "removed_sudi_list": [UDI | {"udi_pid": "AP"}]}}
+    )
     trusted = {"signing_type": "trust-code", "certificate": text(trust_code()), "public_key": None}
     wrapped = json.dumps(json.loads(report(plain)), indent=1, sort_keys=True)
     return {
@@ -358,6 +373,8 @@ def good_reports() -> dict[str, tuple[str, Members]]:
         "trust-code": (report(plain, **trusted).replace(',"public_key":null', ""), plain),
         "rewrapped": (wrapped, plain),
         "pinned": (report(plain), plain),
+        "version-1": (report(version_1()), version_1()),
+        "peripherals": (report(peripherals), peripherals),
     }
 
 
@@ -365,6 +382,7 @@ def bad_reports() -> list[tuple[str, str, str]]:
     plain = report_payload()
     other = UDI | {"udi_serial_number": "9V0TEST0002"}
     chain = {"sequence": 2, "previous_report_id": 0}
+    lame = {"meta": {"added_sudi_list": [{"udi_pid": "AP"}]}}
     return [
         ("cut", report(plain)[:-5], "malformed"),
         ("another-type", report(plain).replace('{"type":"rum"}', '{"type":"slac"}'), "unknown-type"),
@@ -387,7 +405,9 @@ def bad_reports() -> list[tuple[str, str, str]]:
         ),
         ("no-rows", report(report_payload(measurements=[])), "invalid-content"),
         ("chain-without-digest", report(report_payload(meta={"chain": chain})), "invalid-content"),
-        ("version-1", report(report_payload(version="1.0")), "unsupported-version"),
+        ("version-0", report(report_payload(version="0.9")), "unsupported-version"),
+        ("version-1-with-the-id-of-version-2", report(report_payload(version="1.0")), "invalid-content"),
+        ("peripheral-without-serial", report(report_payload(row=lame)), "invalid-content"),
     ]
 
 
