@@ -33,6 +33,7 @@ from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import FileOperations
+from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
@@ -48,7 +49,7 @@ from agent.setup import CERTIFICATE_FILE, FILES_FOLDER, SOCKET_FILE, load_profil
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from agent.store.folder import StateFolder
-from agent.store.keystore import JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
 from agent.transport.files import Folders
@@ -68,9 +69,13 @@ class Agent:
     committer: Committer
     announced: tuple[str, ...]
     notifier: Notifier
+    rekey: Rekey | None
 
     def start(self) -> None:
         """Begin to measure, then to serve. Raises what the store raises."""
+        if self.committer.between_lives and self.rekey is not None:
+            # the last life was ended by a factory reset, and the agent before its next one could begin
+            self.committer.renew(self.rekey())
         self.committer.run(Start(secrets.token_hex(8)))
         self.dispatch.start()
         self.notifier.started(self.committer.state.started_at)
@@ -93,9 +98,18 @@ class _Tell:
 
 
 def build(
-    *, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: bool, files: Folders | None = None
+    *,
+    profile: Profile,
+    clock: Clock,
+    store: Store,
+    signer: Signer,
+    lab: bool,
+    files: Folders | None = None,
+    rekey: Rekey | None = None,
 ) -> Agent:
-    """Join schema, core, kernel and seam over a store; without `files` there is no folder for files.
+    """Join schema, core, kernel and seam over a store.
+
+    Without `files` there is no folder for files, without `rekey` no factory reset.
 
     Raises what load, schema and the check at start raise.
     """
@@ -112,6 +126,7 @@ def build(
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
     authorizing = AuthorizationOperations(bindings, committer, files)
     trusting = TrustOperations(bindings, committer, files)
+    living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -128,6 +143,7 @@ def build(
                 **saving.table(),
                 **authorizing.table(),
                 **trusting.table(),
+                **living.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED,
@@ -144,7 +160,7 @@ def build(
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
     dispatch.hub.subscribe(_log_notification)
-    return Agent(dispatch, committer, announced, tell.notifier)
+    return Agent(dispatch, committer, announced, tell.notifier, rekey)
 
 
 def load_schema() -> Schema:
@@ -227,6 +243,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             signer=keys.signer(),
             lab=folder.info.lab,
             files=Folders.at(files_folder(folder, config)),
+            rekey=lambda: _new_device_key(keys),
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
@@ -248,6 +265,11 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.callback(ssh_thread.stop)
         server.start()
         return RunningAgent(listening, undo.pop_all())
+
+
+def _new_device_key(keys: Keystore) -> Signer:
+    keys.create_signing_key(DEVICE)
+    return keys.signer()
 
 
 def files_folder(folder: StateFolder, config: RunConfig) -> Path:

@@ -150,7 +150,7 @@ def _reporting(state: Tree) -> Iterator[str]:
     yield "  Next ACK push check: <none>"
     yield f"  Next report push: {when(times.get('next-report-push'))}"
     yield f"  Last report push: {when(times.get('last-report-push'))}"
-    yield "  Last report file write: <none>"
+    yield f"  Last report file write: {when(times.get('last-report-file-write'))}"
     yield ""
 
 

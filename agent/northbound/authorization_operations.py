@@ -20,7 +20,7 @@ from agent.licensing.commands import (
 from agent.licensing.engine import Reply
 from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import Call, Refused, answered, through
+from agent.northbound.calls import Call, Refused, answered, online, through
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import file_refusals
 from agent.transport.files import Folders
@@ -48,6 +48,7 @@ class AuthorizationOperations:
         return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
     def _request_online(self, given: Tree, session: Session) -> Tree:
+        online(self._committer)
         command = RequestAuthorization(given["feature-name"], add=given["add"], online=True, who=session.user.name)
         return answered(self._committer.serve(command))
 

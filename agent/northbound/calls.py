@@ -10,6 +10,7 @@ from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.licensing.engine import Reply
 from agent.northbound.bound import Bindings
+from agent.northbound.commit import Committer
 
 log = logging.getLogger(__name__)
 
@@ -48,3 +49,9 @@ def through(bindings: Bindings, path: str, operation: Call) -> Operation:
 def answered(reply: Reply) -> Tree:
     """Return code and words of the kernel's reply."""
     return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
+
+
+def online(committer: Committer) -> None:
+    """For what needs the network. Raises Refused where the operator switched it off."""
+    if committer.state.settings.transport_type == "off":
+        raise Refused("commdisabled", "the transport is off: configure another one, or carry it in a file")

@@ -19,7 +19,7 @@ from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.formats.jsontext import MAX_BYTES
 from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, write_usage
-from agent.licensing.commands import CloseReports, ImportContent, MarkDelivered
+from agent.licensing.commands import CloseReports, ImportContent, NoteSaved
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
@@ -106,20 +106,33 @@ class FileOperations:
         }
         return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
+    def check(self, argument: str) -> None:
+        """Whether there is a place for a file. Raises Refused."""
+        with file_refusals():
+            self._files.check(argument)
+
+    def save_all(self, argument: str, session: Session) -> int:
+        """Save every closed report, and count it as delivered; how many. Nothing is closed for it. Raises Refused."""
+        return len(self._to_file(argument, self._content(Wanted()), session, delivered=True).ids)
+
     def _saving(self, choose: Callable[[Tree], Wanted]) -> Call:
         def save(given: Tree, session: Session) -> Tree:
             argument = given["file-path"]
             wanted = choose(given)
-            with file_refusals():
-                # first: a file that has no place leaves the open reports open
-                self._files.check(argument)
-                saved = self._save(wanted, session)
-                self._files.write(argument, (saved.content,))
-            self._mark(saved, session)
-            log.info("user %s saved %s to %s", session.user.name, saved.told, argument)
+            # first: a file that has no place leaves the open reports open
+            self.check(argument)
+            content = self._save(wanted, session)
+            saved = self._to_file(argument, content, session, delivered=ACCESS.collects(session.user))
             return {"return-code": SUCCESS, "message": f"{saved.told} saved", "report-count": len(saved.ids)}
 
         return save
+
+    def _to_file(self, argument: str, saved: Saved, session: Session, *, delivered: bool) -> Saved:
+        with file_refusals():
+            self._files.write(argument, (saved.content,))
+        self._note(saved, session, delivered)
+        log.info("user %s saved %s to %s", session.user.name, saved.told, argument)
+        return saved
 
     def _export(self, given: Tree, session: Session) -> Tree:
         if "all" in given:
@@ -131,7 +144,7 @@ class FileOperations:
         else:
             wanted = Wanted(unreported=True)
         saved = self._save(wanted, session)
-        self._mark(saved, session)
+        self._note(saved, session, ACCESS.collects(session.user))
         return {"return-code": SUCCESS, "report-count": len(saved.ids), "content": saved.content.decode()}
 
     def _import_file(self, given: Tree, session: Session) -> Tree:
@@ -145,9 +158,13 @@ class FileOperations:
         return Wanted(since=max(0, int(self._clock.now()) - days * DAY))
 
     def _save(self, wanted: Wanted, session: Session) -> Saved:
-        """The content of a usage file. Raises Refused, and RequestError where the store fails."""
+        """Close what is open, unless one report is named; the content of a usage file."""
         if wanted.key is None:
             self._committer.serve(CloseReports(session.user.name))
+        return self._content(wanted)
+
+    def _content(self, wanted: Wanted) -> Saved:
+        """The content of a usage file. Raises Refused, and RequestError where the store fails."""
         ids: list[int] = []
         documents: list[bytes] = []
         size = 0
@@ -188,9 +205,9 @@ class FileOperations:
                     yield row.report_id, entry["document"].encode()
             last = rows[-1].report_id
 
-    def _mark(self, saved: Saved, session: Session) -> None:
-        if saved.ids and ACCESS.collects(session.user):
-            self._committer.serve(MarkDelivered(saved.ids, session.user.name))
+    def _note(self, saved: Saved, session: Session, delivered: bool) -> None:
+        if saved.ids:
+            self._committer.serve(NoteSaved(saved.ids, delivered, session.user.name))
 
     def _system_info(self, documents: list[bytes]) -> SystemInfo:
         """The same reports saved at the same moment give the same bytes, in a file or inline: so does the nonce."""

@@ -15,7 +15,18 @@ _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
 
 LEGACY = frozenset(
-    f"{_CSL}{name}" for name in ("ready", "enabled", "enforcement-mode", "registration-success", "registration-fail")
+    f"{_CSL}{name}"
+    for name in (
+        "ready",
+        "enabled",
+        "enforcement-mode",
+        "registration-success",
+        "registration-fail",
+        "registration-expiration-warning",
+        "registration-expired",
+        "utility-reporting-started",
+        "utility-reporting-stopped",
+    )
 )
 """Notifications of the public module that are published."""
 
@@ -28,6 +39,7 @@ PUBLISHED = LEGACY | frozenset(
         "authorization-code-request-failed",
         "authorization-expired",
         "clock-changed",
+        "factory-reset-done",
         "import-refused",
         "outage-recorded",
         "policy-installed",
@@ -35,12 +47,17 @@ PUBLISHED = LEGACY | frozenset(
         "report-closed",
         "reporting-required",
         "reports-acknowledged",
+        "reports-refused",
+        "sync-failed",
         "trust-anchors-changed",
+        "trust-code-ends",
         "trust-code-installed",
         "trust-fail",
         "trust-success",
         "usage-changed",
         "usage-refused",
+        "utility-interval-long",
+        "utility-reporting-changed",
     )
 )
 """Notifications that northbound/notifications.py publishes."""
@@ -61,7 +78,6 @@ _ABSENT_STATE = (
 )
 
 _ABSENT_RPCS = (
-    *(f"{_CSL}{name}" for name in ("renew-auth",)),
     f"{_NETCONF}copy-config",
     f"{_NETCONF}delete-config",
 )

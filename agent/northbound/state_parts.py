@@ -100,12 +100,15 @@ def report_counts(counts: Figures) -> Tree:
     return {name: str(value) for name, value in counts._asdict().items()}
 
 
-def report_times(closed: int | None, ack: int | None, deadline: int | None, push: int | None, days: int) -> Tree:
+def report_times(
+    closed: int | None, ack: int | None, deadline: int | None, push: int | None, saved: int | None, days: int
+) -> Tree:
     moments = {
         "last-closed-time": closed,
         "last-ack-time": ack,
         "next-ack-deadline": deadline,
         "next-report-push": push,
+        "last-report-file-write": saved,
     }
     return {**_times(moments), "push-interval-days": days}
 

@@ -199,7 +199,14 @@ class StateView:
             "rum-ack": (state.last_ack_at, deadline),
             "slp-agent:account": (state.account, state.report_ack_at),
             "slp-agent:report-counts": (figures(state),),
-            "slp-agent:report-times": (state.last_closed_at, state.last_ack_at, deadline, push, interval),
+            "slp-agent:report-times": (
+                state.last_closed_at,
+                state.last_ack_at,
+                deadline,
+                push,
+                state.last_saved_at,
+                interval,
+            ),
             "slp-agent:product": (state.epoch,),
             "slp-agent:last-outage": (state.last_outage,),
         }

@@ -13,7 +13,7 @@ from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.licensing.commands import RequestTrust
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import Call, Refused, answered, through
+from agent.northbound.calls import Call, Refused, answered, online, through
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import file_refusals
 from agent.transport.files import Folders
@@ -43,11 +43,13 @@ class TrustOperations:
         token = given.get("id-token")
         if token is None:
             raise Refused("nullccoidtoken", "an ID token of the account is expected in id-token")
+        online(self._committer)
         command = RequestTrust(token, given["force"], online=True, who=session.user.name)
         return answered(self._committer.serve(command))
 
     def _renew(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         self._registered()
+        online(self._committer)
         return answered(self._committer.serve(RequestTrust(force=True, online=True, who=session.user.name)))
 
     def _de_register(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input

@@ -24,6 +24,8 @@ from . import import_code
 from . import authorization_request_offline
 from . import ask_permission
 from . import export_trust_request
+from . import sync
+from . import factory_reset
 from . import export_usage
 from . import rum_save_usage_report
 class slp_agent(PybindBase):
@@ -37,7 +39,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_trust_request','__export_usage','__rum_save_usage_report',)
+  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_trust_request','__sync','__factory_reset','__export_usage','__rum_save_usage_report',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -55,6 +57,8 @@ file, and notifications of what a collector waits for.
     self.__authorization_request_offline = YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__export_trust_request = YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__sync = YANGDynClass(base=sync.sync, is_leaf=True, yang_name="sync", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__factory_reset = YANGDynClass(base=factory_reset.factory_reset, is_leaf=True, yang_name="factory-reset", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__export_usage = YANGDynClass(base=export_usage.export_usage, is_leaf=True, yang_name="export-usage", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__rum_save_usage_report = YANGDynClass(base=rum_save_usage_report.rum_save_usage_report, is_leaf=True, yang_name="rum-save-usage-report", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
@@ -262,6 +266,69 @@ to a file.
     self.__export_trust_request = YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
 
+  def _get_sync(self):
+    """
+    Getter method for sync, mapped from YANG variable /slp_agent_rpc/sync (rpc)
+
+    YANG Description: Report at once: close all open usage reports, send what waits and
+fetch what the licence authority has. It is queued; a notification
+tells where it fails.
+    """
+    return self.__sync
+      
+  def _set_sync(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=sync.sync, is_leaf=True, yang_name="sync", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """sync must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=sync.sync, is_leaf=True, yang_name="sync", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__sync = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_sync(self):
+    self.__sync = YANGDynClass(base=sync.sync, is_leaf=True, yang_name="sync", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
+  def _get_factory_reset(self):
+    """
+    Getter method for factory_reset, mapped from YANG variable /slp_agent_rpc/factory_reset (rpc)
+
+    YANG Description: End this life of the product instance: reports, codes, policies and
+trust are removed, a new key and a new instance epoch begin.
+Settings and trust anchors stay, and so does what keeps codes that
+were returned worthless. Refused while reports never left this
+product instance or an authorization code is installed, unless it
+is told to discard them or to save the reports first.
+    """
+    return self.__factory_reset
+      
+  def _set_factory_reset(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=factory_reset.factory_reset, is_leaf=True, yang_name="factory-reset", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """factory_reset must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=factory_reset.factory_reset, is_leaf=True, yang_name="factory-reset", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__factory_reset = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_factory_reset(self):
+    self.__factory_reset = YANGDynClass(base=factory_reset.factory_reset, is_leaf=True, yang_name="factory-reset", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
   def _get_export_usage(self):
     """
     Getter method for export_usage, mapped from YANG variable /slp_agent_rpc/export_usage (rpc)
@@ -326,8 +393,10 @@ public module save many.
   authorization_request_offline = __builtin__.property(_get_authorization_request_offline, _set_authorization_request_offline)
   ask_permission = __builtin__.property(_get_ask_permission, _set_ask_permission)
   export_trust_request = __builtin__.property(_get_export_trust_request, _set_export_trust_request)
+  sync = __builtin__.property(_get_sync, _set_sync)
+  factory_reset = __builtin__.property(_get_factory_reset, _set_factory_reset)
   export_usage = __builtin__.property(_get_export_usage, _set_export_usage)
   rum_save_usage_report = __builtin__.property(_get_rum_save_usage_report, _set_rum_save_usage_report)
 
 
-  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_trust_request', export_trust_request), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])
+  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_trust_request', export_trust_request), ('sync', sync), ('factory_reset', factory_reset), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])

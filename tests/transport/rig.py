@@ -124,6 +124,7 @@ class Rig:
     clock: HandClock = field(default_factory=HandClock)
     signer: LocalSigner = field(default_factory=lambda: key("device"))
     told: list[Event] = field(default_factory=list)
+    keys_made: int = 0
 
     def __post_init__(self) -> None:
         self.profile: Profile = parse_profile(self.text, "rig.toml").with_serial("9RIG")
@@ -144,6 +145,7 @@ class Rig:
             signer=self.signer,
             lab=self.lab,
             files=Folders.at(self.flash),
+            rekey=self.rekey,
         )
         self.dispatch = self.agent.dispatch
         self.dispatch.hub.subscribe(self.told.append)
@@ -151,6 +153,12 @@ class Rig:
             self.agent.committer.run(InstallAnchors((self.authority.anchor,)))
             self.told.clear()
         self.agent.start()
+
+    def rekey(self) -> LocalSigner:
+        """Another key each time, as a keystore makes them; it stays for later lives."""
+        self.keys_made += 1
+        self.signer = key(f"device {self.keys_made}")
+        return self.signer
 
     def end(self) -> None:
         self.agent.stop()

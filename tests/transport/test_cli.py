@@ -18,6 +18,7 @@ from agent.formats.documents import PolicyTerms
 from agent.formats.requests import AuthorizationRequest, AuthorizationReturn, TrustRequest
 from agent.formats.smartlicense import read_usage
 from agent.licensing.profile import built_in
+from agent.licensing.state import State
 from agent.main import cli
 from agent.setup import FirstUser, initialise
 from tests.licensing.kit import Authority
@@ -31,6 +32,7 @@ class Device:
     def __init__(self) -> None:
         self.profile = built_in().with_serial(SERIAL)
         self.now = int(time.time())
+        self.state = State()
 
 
 class Operator:
