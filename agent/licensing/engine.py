@@ -39,6 +39,7 @@ from agent.licensing.events import (
     Sampled,
     Started,
     Stopped,
+    SyncAsked,
     UsageRecorded,
     UsageSaved,
 )
@@ -56,6 +57,10 @@ __all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"
 
 MAX_PERIPHERALS = 500
 """Peripherals that one command may name."""
+
+
+NOTICE_SECONDS = 3600
+"""How often it is asked what has come with time: ends and deadlines are dates, and asking costs more than a sample."""
 
 
 class NotRunningError(ValueError):
@@ -239,10 +244,12 @@ def _listed(use: LicenceUse) -> int:
 
 def _tick(draft: Draft) -> Reply:
     draft.settle_clock()
+    before = draft.state.sampled_at
     daily = deadlines.daily_due(draft.state, draft.at)
     if deadlines.sample_due(draft.state, draft.at):
         draft.emit(Sampled(draft.at))
-        _notice(draft)
+        if draft.at // NOTICE_SECONDS != before // NOTICE_SECONDS:
+            _notice(draft)
     if daily:
         draft.roll("daily")
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
@@ -256,6 +263,7 @@ def _close(draft: Draft) -> Reply:
 
 def _sync(draft: Draft) -> Reply:
     reply = _close(draft)
+    draft.emit(SyncAsked(draft.at))
     if not draft.context.online:
         message = "no transport can carry the reports; let a collector pull them, or save them to a file"
         draft.notices.append(notices.SyncFailed(code("no-transport"), "no-transport", message))
@@ -278,6 +286,8 @@ def _mark(draft: Draft, command: MarkDelivered) -> Reply:
 
 def _import(draft: Draft, command: ImportContent) -> Reply:
     results = imports.install(draft, command.content, command.who)
+    if draft.events:
+        reminders.remind(draft)
     failed = next((result for result in results if result.code != SUCCESS), None)
     if failed is None:
         return Reply(message="; ".join(result.message for result in results), documents=results)

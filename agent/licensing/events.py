@@ -254,6 +254,13 @@ class AckReminded:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncAsked:
+    """An immediate exchange was asked for: the planned pushes are counted from here."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrustRequested:
     """A trust code was asked for over a transport."""
 
@@ -377,6 +384,7 @@ Event = (
     | PolicyRemoved
     | TrustCodeInstalled
     | AckReminded
+    | SyncAsked
     | TrustRequested
     | TrustRequestEnded
     | RequestMade

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from agent.formats.documents import Account
 from agent.licensing.codes import Authorization, InstalledCode, PendingRequest
@@ -39,6 +40,7 @@ from agent.licensing.events import (
     SettingsApplied,
     Started,
     Stopped,
+    SyncAsked,
     TrustCodeInstalled,
     TrustCodeNoticed,
     TrustRequested,
@@ -65,17 +67,33 @@ PUSH_DELAY = 120
 def evolve(state: State, events: Iterable[Event]) -> State:
     """The state after these events, in order."""
     for event in events:
+        if isinstance(event, Sampled) and state.running:
+            # By far the most frequent one: copied once.
+            state = _with(state, sampled_at=event.at, at=event.at)
+            continue
         state = _after(state, event)
         # While nothing runs nothing is measured, so what happens then does not move the durable moment.
-        if state.running or isinstance(event, Stopped):
-            state = replace(state, at=event.at)
+        if state.at != event.at and (state.running or isinstance(event, Stopped)):
+            state = _with(state, at=event.at)
     return state
+
+
+def _with(state: State, **changes: Any) -> State:
+    """`dataclasses.replace` for the state: seven times as quick, which is felt over a simulated year."""
+    new = object.__new__(State)
+    fields = new.__dict__
+    fields.update(state.__dict__)
+    known = len(fields)
+    fields.update(changes)
+    if len(fields) != known:
+        raise TypeError(f"the state has no field {(fields.keys() - state.__dict__.keys()).pop()}")
+    return new
 
 
 def _after(state: State, event: Event) -> State:
     match event:
         case Sampled():
-            return replace(state, sampled_at=event.at)
+            return _with(state, sampled_at=event.at)
         case UsageRecorded() | ReportOpened() | ReportDiscarded() | ReportClosed():
             return _usage(state, event)
         case ReportsDelivered() | ReportsAcknowledged() | ReportsRefused() | ReportsPurged():
@@ -83,34 +101,36 @@ def _after(state: State, event: Event) -> State:
         case Started():
             return _started(state, event)
         case Stopped():
-            return replace(state, running=False)
+            return _with(state, running=False)
         case ClockChanged():
             clock = (event.at, event.delta)
-            return replace(state, sampled_at=event.at, clock_change=clock, push_from=state.push_from + event.delta)
+            return _with(state, sampled_at=event.at, clock_change=clock, push_from=state.push_from + event.delta)
         case OutageRecorded():
-            return replace(state, last_outage=Outage(event.start, event.end, event.reason))
+            return _with(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
-            return replace(state, settings=event.settings)
+            return _with(state, settings=event.settings)
+        case SyncAsked():
+            return _with(state, push_from=event.at)
         case AckReminded():
-            return replace(state, reminder=(event.deadline, event.days))
+            return _with(state, reminder=(event.deadline, event.days))
         case TrustRequested():
-            return replace(state, trust_requested_at=event.at)
+            return _with(state, trust_requested_at=event.at)
         case TrustRequestEnded():
             failure = TrustFailure(event.at, event.reason, event.message)
-            return replace(state, trust_requested_at=None, trust_failure=failure)
+            return _with(state, trust_requested_at=None, trust_failure=failure)
         case TrustCodeNoticed():
             trust = state.trust
             if trust is not None:
                 trust = replace(trust, noticed="ended" if event.ended else "ends-soon")
-            return replace(state, trust=trust)
+            return _with(state, trust=trust)
         case UsageSaved():
-            return replace(state, last_saved_at=event.at)
+            return _with(state, last_saved_at=event.at)
         case ResetPrepared():
-            return replace(state, resetting=True)
+            return _with(state, resetting=True)
         case InstanceReset():
             return _reset(state)
         case RequestMade():
-            return replace(state, requests_made=event.number)
+            return _with(state, requests_made=event.number)
         case (
             AuthorizationRequested()
             | AuthorizationRequestEnded()
@@ -136,7 +156,7 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
             return _changed(state, tag, old, new, event.at)
         case ReportOpened():
             new = replace(old, report=_opened(state, event, old.peripherals), peripherals=Peripherals())
-            return replace(
+            return _with(
                 state,
                 licences=state.licences | {tag: new},
                 next_report_id=max(state.next_report_id, event.report_id + 1),
@@ -144,13 +164,13 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
         case ReportDiscarded():
             left = Peripherals() if old.report is None else old.report.peripherals
             new = replace(old, report=None, peripherals=old.peripherals.then(left))
-            return replace(state, licences=state.licences | {tag: new})
+            return _with(state, licences=state.licences | {tag: new})
         case ReportClosed():
             new = replace(old, report=None, last_report_id=event.report_id)
             chain = ChainHead(state.chain.sequence + 1 if state.chain else 1, event.report_id, event.digest)
             counts = state.counts
             counts = replace(counts, closed=counts.closed + 1, available=counts.available + 1)
-            return replace(
+            return _with(
                 state,
                 licences=state.licences | {tag: new},
                 chain=chain,
@@ -175,24 +195,24 @@ def _opened(state: State, event: ReportOpened, peripherals: Peripherals) -> Open
 
 def _changed(state: State, tag: str, old: LicenceUse, new: LicenceUse, at: int) -> State:
     """Put `new` in; a licence that comes into use or goes out of it is a change (slp-facts section 3)."""
-    state = replace(state, licences=state.licences | {tag: new})
+    state = _with(state, licences=state.licences | {tag: new})
     if (old.count > 0) == (new.count > 0):
         return state
     state = _pull_in(state, at)
     changes = state.changes if tag in state.changes else state.changes | {tag: at}
     first = at if state.first_used_at is None and new.count > 0 else state.first_used_at
-    return replace(state, changes=changes, first_used_at=first)
+    return _with(state, changes=changes, first_used_at=first)
 
 
 def _pull_in(state: State, at: int) -> State:
     """Plan the next push soon after `at`, unless an earlier one is planned still: a busy device must not put it off."""
     soon = at + PUSH_DELAY
-    return replace(state, push_from=min(soon, state.push_from) if at < state.push_from else soon)
+    return _with(state, push_from=min(soon, state.push_from) if at < state.push_from else soon)
 
 
 def _started(state: State, event: Started) -> State:
     first = not state.epoch
-    state = replace(
+    state = _with(
         state,
         running=True,
         resetting=False,
@@ -244,7 +264,7 @@ def _stored(state: State, event: ReportsDelivered | ReportsAcknowledged | Report
             counts = replace(counts, available=counts.available + number, waiting=counts.waiting - number)
         case ReportsPurged():
             counts = replace(counts, purged=counts.purged + number)
-    return replace(state, counts=counts)
+    return _with(state, counts=counts)
 
 
 def _authority(
@@ -256,21 +276,21 @@ def _authority(
             trust = state.trust
             if trust is not None:
                 trust = replace(trust, anchored=event.trust_holds)
-            return replace(state, anchors=event.anchors, trust=trust)
+            return _with(state, anchors=event.anchors, trust=trust)
         case DocumentAccepted():
-            return replace(state, floors=state.floors | {event.kind: SerialFloor(event.serial, event.digest)})
+            return _with(state, floors=state.floors | {event.kind: SerialFloor(event.serial, event.digest)})
         case AckReceived():
             account = state.account
             if event.smart_account:
                 account = Account(event.smart_account, event.virtual_account)
             changes = {tag: at for tag, at in state.changes.items() if at > event.reported_upto}
-            return replace(state, report_ack_at=event.at, last_ack_at=event.at, account=account, changes=changes)
+            return _with(state, report_ack_at=event.at, last_ack_at=event.at, account=account, changes=changes)
         case PolicyInstalled():
             policies = state.policies | {event.origin: InstalledPolicy(event.terms, event.at)}
-            return _pull_in(replace(state, policies=policies, last_ack_at=event.at), event.at)
+            return _pull_in(_with(state, policies=policies, last_ack_at=event.at), event.at)
         case PolicyRemoved():
             policies = {origin: policy for origin, policy in state.policies.items() if origin != event.origin}
-            return _pull_in(replace(state, policies=policies), event.at)
+            return _pull_in(_with(state, policies=policies), event.at)
         case TrustCodeInstalled():
             trust = InstalledTrust(
                 event.certificate,
@@ -281,7 +301,7 @@ def _authority(
                 factory=event.factory,
                 anchored=True,
             )
-            return replace(state, trust=trust, trust_requested_at=None, trust_failure=None, last_ack_at=event.at)
+            return _with(state, trust=trust, trust_requested_at=None, trust_failure=None, last_ack_at=event.at)
 
 
 def _authorization(
@@ -317,7 +337,7 @@ def _authorization(
             )
         case EntitlementsExpired():
             new = replace(old, codes=tuple(_expired(code, event) for code in old.codes))
-    return replace(state, authorization=new)
+    return _with(state, authorization=new)
 
 
 def _expired(code: InstalledCode, event: EntitlementsExpired) -> InstalledCode:

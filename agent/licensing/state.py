@@ -113,7 +113,7 @@ class TrustFailure:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class State:
     """The licensing state. `at` is the last durable moment: usage is known to have held up to here.
 

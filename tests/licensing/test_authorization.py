@@ -258,12 +258,12 @@ def test_an_end_is_noticed_once_and_stops_nothing(device: Device, authority: Aut
     device.use(HSEC, 2)
     device.run_until(T0 + DAY)
     assert ask(device, HSEC, 2).allowed
-    expired = device.tick(after=900)
+    expired = device.tick(after=3600)
     assert [type(each) for each in expired.notices] == [notices.AuthorizationHasExpired]
     assert device.state.licences[tag(device, HSEC)].count == 2
     assert ask(device, HSEC, 2).allowed, "what runs may go on"
     assert ask(device, HSEC, 3).reason == "not-authorized"
-    assert not any(isinstance(each, notices.AuthorizationHasExpired) for each in device.tick(after=900).notices)
+    assert not any(isinstance(each, notices.AuthorizationHasExpired) for each in device.tick(after=3600).notices)
     device.use(HSEC, 0)
     assert device.use(HSEC, 1).reply.reason == "not-authorized"
     assert device.do(ReturnAuthorization()).reply.code == "success"
@@ -272,7 +272,7 @@ def test_an_end_is_noticed_once_and_stops_nothing(device: Device, authority: Aut
 def test_an_ended_code_in_use_does_not_hold_its_return(device: Device, authority: Authority) -> None:
     device.install(authority.file(authority.code(device, (HSEC, 1), ends=T0 + 10)))
     device.use(HSEC, 1)
-    device.tick(after=900)
+    device.tick(after=3600)
     assert device.do(ReturnAuthorization()).reply.code == "success"
 
 
