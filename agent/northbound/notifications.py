@@ -1,8 +1,9 @@
-"""The kernel's notices as notifications of slp-agent, through their binding classes. Decides nothing."""
+"""The kernel's notices as log lines and as notifications of slp-agent, through their bindings. Decides nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+import logging
 
 from agent.core.hub import Hub
 from agent.core.tree import Tree
@@ -10,6 +11,8 @@ from agent.licensing import notices
 from agent.licensing.notices import Notice
 from agent.northbound.bound import Bindings
 from agent.northbound.times import date_and_time
+
+log = logging.getLogger(__name__)
 
 MODULE = "slp-agent"
 
@@ -22,10 +25,11 @@ class Notifier:
         self._hub = hub
 
     def __call__(self, told: Sequence[Notice], at: int) -> None:
-        if not self._hub.watched:  # building one costs a millisecond
-            return
         for notice in told:
             name, tree = translate(notice)
+            log.info("%s: %s", name, " ".join(f"{member}={value}" for member, value in tree.items()))
+            if not self._hub.watched:  # a binding costs a millisecond
+                continue
             node = self._bindings.node(f"/{MODULE}:{name}")
             self._hub.publish(MODULE, name, self._bindings.checked(node, tree), at)
 

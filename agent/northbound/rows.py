@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.schema import Node
-from agent.core.tree import Row, Tree
+from agent.core.tree import Kept, Row, Tree
 from agent.formats.rum import VERSION
 from agent.formats.udi import Udi
 from agent.licensing.events import ReportClosed
@@ -40,18 +40,20 @@ class RowEncoder:
         self._bindings = bindings
         self._summary = bindings.node(SUMMARIES)
         self._detail = bindings.node(DETAILS)
-        self._udi = udi_tree(udi)
+        members = udi_tree(udi)
+        self._udis = [Kept(bindings.checked(bindings.node(f"{path}/udi"), members)) for path in (SUMMARIES, DETAILS)]
 
     def __call__(self, event: ReportClosed) -> EncodedRow:
         common: Tree = {
             "rum-report-key": event.key,
             "report-id": str(event.report_id),
-            "udi": self._udi,
             "report-start-time": date_and_time(event.start),
             "report-end-time": date_and_time(event.end),
         }
+        summary_udi, detail_udi = self._udis
         detail = {
             **common,
+            "udi": detail_udi,
             "entitlement-tag": event.entitlement_tag,
             "license-name": event.license_name,
             "close-reason": event.reason,
@@ -59,7 +61,8 @@ class RowEncoder:
             "digest": event.digest,
             "document": event.document.decode(),
         }
-        return EncodedRow(*self._beginnings(self._summary, common), *self._beginnings(self._detail, detail))
+        summary = {**common, "udi": summary_udi}
+        return EncodedRow(*self._beginnings(self._summary, summary), *self._beginnings(self._detail, detail))
 
     def _beginnings(self, node: Node, entry: Tree) -> tuple[bytes, bytes]:
         """Both encodings of a list entry, without its last leaf and end."""
