@@ -39,7 +39,7 @@ from agent.licensing.state import (
     SerialFloor,
     State,
 )
-from agent.licensing.usage import OpenReport
+from agent.licensing.usage import NOTHING_BEFORE, OpenReport, Preface
 
 
 def evolve(state: State, events: Iterable[Event]) -> State:
@@ -84,14 +84,15 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
                 new = replace(new, report=old.report.changed(event.at, new.count))
             return _changed(state, tag, old, new, event.at)
         case ReportOpened():
-            new = replace(old, report=_opened(state, event))
+            new = replace(old, report=_opened(state, event, old.unstated), unstated=NOTHING_BEFORE)
             return replace(
                 state,
                 licences=state.licences | {tag: new},
                 next_report_id=max(state.next_report_id, event.report_id + 1),
             )
         case ReportDiscarded():
-            return replace(state, licences=state.licences | {tag: replace(old, report=None)})
+            unstated = old.unstated if old.report is None else old.report.preface
+            return replace(state, licences=state.licences | {tag: replace(old, report=None, unstated=unstated)})
         case ReportClosed():
             new = replace(old, report=None, last_report_id=event.report_id)
             chain = ChainHead(state.chain.sequence + 1 if state.chain else 1, event.report_id, event.digest)
@@ -106,17 +107,17 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
             )
 
 
-def _opened(state: State, event: ReportOpened) -> OpenReport:
-    """A new report states the outage or clock change that it begins after."""
-    outage, clock = state.last_outage, state.clock_change
-    return OpenReport(
-        report_id=event.report_id,
-        start=event.at,
-        row_start=event.at,
-        count=event.count,
-        outage=(outage.start, outage.end) if outage is not None and outage.end == event.at else None,
-        clock_change=clock[1] if clock is not None and clock[0] == event.at else None,
-    )
+def _opened(state: State, event: ReportOpened, preface: Preface) -> OpenReport:
+    """A new report states the outage or clock change that it begins after, and what is still to be stated."""
+    # one that a discarded report left in this very second has it all already
+    if preface.at != event.at:
+        outage, clock = state.last_outage, state.clock_change
+        preface = preface.extended(
+            event.at,
+            (outage.start, outage.end) if outage is not None and outage.end == event.at else None,
+            clock[1] if clock is not None and clock[0] == event.at else None,
+        )
+    return OpenReport(event.report_id, start=event.at, row_start=event.at, count=event.count, preface=preface)
 
 
 def _changed(state: State, tag: str, old: LicenceUse, new: LicenceUse, at: int) -> State:

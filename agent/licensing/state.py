@@ -13,7 +13,7 @@ from agent.formats.documents import Account, PolicyTerms
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
-from agent.licensing.usage import OpenReport
+from agent.licensing.usage import NOTHING_BEFORE, OpenReport, Preface
 
 FORMAT = 1
 
@@ -23,13 +23,15 @@ class LicenceUse:
     """Usage of one licence.
 
     `recorded` is what applications said last, `level` whether boot-level turned it on, `report` the open report while
-    it is in use, `last_report_id` the licence's last closed report (0: none).
+    it is in use, `last_report_id` the licence's last closed report (0: none), `unstated` what a report that measured
+    nothing should have stated: the next one does.
     """
 
     recorded: int = 0
     level: bool = False
     report: OpenReport | None = None
     last_report_id: int = 0
+    unstated: Preface = NOTHING_BEFORE
 
     @property
     def count(self) -> int:
