@@ -12,7 +12,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run soak, fuzz and long property tests")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     seed = int(os.environ.get("SLP_SEED") or random.SystemRandom().randrange(2**31))
     os.environ["SLP_SEED"] = str(seed)  # workers of a parallel run inherit it
 

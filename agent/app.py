@@ -17,7 +17,6 @@ import sys
 from agent.clock import Clock, LabClock, SystemClock
 from agent.config import Address, ConfigError, RunConfig
 from agent.core.dispatch import Dispatch, Providers
-from agent.core.hub import Event as Published
 from agent.core.schema import Schema
 from agent.core.sessions import User
 from agent.core.validate import best_validator
@@ -45,7 +44,7 @@ from agent.northbound.trust_operations import TrustOperations
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import CERTIFICATE_FILE, FILES_FOLDER, SOCKET_FILE, load_profile
+from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from agent.store.folder import StateFolder
@@ -159,7 +158,6 @@ def build(
     monitoring.watch(dispatch.sessions, dispatch.running)
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
-    dispatch.hub.subscribe(_log_notification)
     return Agent(dispatch, committer, announced, tell.notifier, rekey)
 
 
@@ -172,11 +170,6 @@ def load_schema() -> Schema:
 def version() -> str:
     """The agent's own version."""
     return metadata.version("slp-agent")
-
-
-def _log_notification(event: Published) -> None:
-    members = " ".join(f"{name}={value}" for name, value in event.tree.items())
-    log.info("%s: %s", event.name, members)
 
 
 class Accounts:
@@ -247,7 +240,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
-        certificate = (folder.path / CERTIFICATE_FILE).read_bytes()
+        certificate = load_certificate(folder)
         server = Server(
             agent.dispatch,
             accounts,

@@ -140,10 +140,10 @@ def run(
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
-    from agent import process
+    from agent import daemon
 
     try:
-        process.run(
+        daemon.become(
             state_dir,
             netconf,
             restconf,
@@ -154,7 +154,7 @@ def run(
             log_level=log_level,
             files=files,
         )
-    except process.Failed as error:
+    except OSError as error:
         fail(error)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 import hashlib
-import os
 from pathlib import Path
 import secrets
 import shutil
@@ -22,7 +21,6 @@ from agent.licensing.commands import InstallAnchors
 from agent.licensing.engine import Context, decide
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
 from agent.licensing.state import State
-from agent.restconf.listen import LONGEST_LOCAL_PATH
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
 from agent.store.sqlite import SqliteStore
@@ -83,7 +81,6 @@ def initialise(
         names = [*map(general_name, tls_names), *own_names()]
     except HostNameError as error:
         raise SetupError(str(error)) from None
-    check_path(state_dir)
     existed = state_dir.exists()
     folder, hold = StateFolder.create(state_dir, created=clock.now(), lab=lab, key_file=key_file)
     with hold, ExitStack() as undo:
@@ -142,12 +139,25 @@ def read_profile(file: Path | None, serial: str | None) -> tuple[str, Profile]:
 
 def load_profile(folder: StateFolder) -> Profile:
     """The profile that init kept. Raises ProfileError, or SetupError when a file is missing."""
-    try:
-        text = (folder.path / PROFILE_FILE).read_text(encoding="utf-8")
-        serial = (folder.path / SERIAL_FILE).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SetupError(f"state folder {folder.path} is damaged: {error}; restore it from a backup") from None
+    text, serial = _kept(folder, PROFILE_FILE).decode(), _kept(folder, SERIAL_FILE).decode().strip()
     return parse_profile(text, str(folder.path / PROFILE_FILE)).with_serial(serial)
+
+
+def load_certificate(folder: StateFolder) -> bytes:
+    """The TLS certificate that init made, in PEM form. Raises SetupError when the file is missing."""
+    return _kept(folder, CERTIFICATE_FILE)
+
+
+def _kept(folder: StateFolder, name: str) -> bytes:
+    """A file that init made: UTF-8 text. Raises SetupError."""
+    try:
+        data = (folder.path / name).read_bytes()
+        data.decode()
+    except OSError as error:
+        raise SetupError(f"cannot read {folder.path / name}: {error.strerror}; restore it from a backup") from None
+    except UnicodeDecodeError:
+        raise SetupError(f"{folder.path / name} is damaged: it is not text; restore it from a backup") from None
+    return data
 
 
 def read_anchors(files: Sequence[Path]) -> list[bytes]:
@@ -163,13 +173,6 @@ def read_anchors(files: Sequence[Path]) -> list[bytes]:
         except DocumentError as error:
             raise SetupError(f"{file}: {error.message}; name the authority's anchor file") from None
     return found
-
-
-def check_path(state_dir: Path) -> None:
-    """Raises SetupError where the local socket could not be bound in this folder."""
-    longest = LONGEST_LOCAL_PATH - len(SOCKET_FILE) - 1
-    if len(os.fsencode(state_dir.absolute())) > longest:
-        raise SetupError(f"the path {state_dir.absolute()} is too long: the local socket needs one of {longest} bytes")
 
 
 def _remove(folder: StateFolder, *, keep: bool, key_file: bool) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
 import typer
 
 from agent.cli.target import STATE_INFO, AsJson, ask, get, on_agent
@@ -38,6 +36,10 @@ def list_(client: Client, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps({"usage": rows}, indent=2))
         return
+    # every command would wait for this import, run included
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None)
     table.add_column("License", no_wrap=True)
     table.add_column("Count", justify="right")

@@ -11,7 +11,7 @@ from agent.core.data import Data
 from agent.core.path import to_instance_identifier
 from agent.core.schema import Node, Schema
 from agent.core.select import Part
-from agent.core.tree import Kept, Tree
+from agent.core.tree import Kept, Row, Tree
 from agent.errors import Error
 
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
@@ -91,13 +91,13 @@ def _list(value: Any, node: Node, marks: Marks | None) -> Iterator[bytes]:
             glue = b","
         yield b"[]" if glue == b"[" else b"]"
         return
-    for row in rows(value, node, marks):
-        yield glue
-        if isinstance(row, Part):
-            yield from _branch(row.tree, node, marks)
-        else:
-            yield row.json
-        glue = b","
+
+    def written(row: Row | Part) -> bytes:
+        nonlocal glue
+        before, glue = glue, b","
+        return before + (b"".join(_branch(row.tree, node, marks)) if isinstance(row, Part) else row.json)
+
+    yield from rows(value, node, marks, written)
     if glue == b",":
         yield b"]"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Any
 
 from agent.core.data import Data
@@ -36,15 +36,28 @@ def opened(data: Data | Tree) -> tuple[Tree, Marks]:
     return (data.tree, data.marks) if isinstance(data, Data) else (data, [])
 
 
-def rows(value: Any, node: Node, marks: Marks | None) -> Iterator[Row | Part]:
-    """The rows of a stored list, page by page; each row's mark is noted as it is handed out to be written."""
+def rows(value: Any, node: Node, marks: Marks | None, written: Callable[[Row | Part], bytes]) -> Iterator[bytes]:
+    """The entries of a stored list as `written` gives them, joined into pieces; read page by page.
+
+    A piece ends where it has reached `CHUNK`, and with each page. The mark of an entry is noted with its piece.
+    """
     if marks is None:
         raise TypeError(f"{node.path}: Kept holds a list that lives in a store, but only finished values may be kept")
     for page in value.pages():
+        waiting: list[bytes] = []
+        size = 0
         for row in page:
-            yield row
+            piece = written(row)
+            waiting.append(piece)
+            size += len(piece)
             if row.mark is not None:
                 marks.append((node, row.mark))
+            if size >= CHUNK:
+                yield b"".join(waiting)
+                waiting.clear()
+                size = 0
+        if waiting:
+            yield b"".join(waiting)
 
 
 def child_of(node: Node, member: str) -> Node:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+import re
+import threading
+
 from lxml import etree
 
 from agent.errors import RequestError, refuse
@@ -9,8 +13,36 @@ from agent.errors import RequestError, refuse
 DEPTH = 128
 """Elements within one another; the models need less than 20, and libxml2 itself stops at 256."""
 
+WORDS = 20_000
+"""Distinct names (of elements, attributes and prefixes) that this process gets used to."""
+
+LONGEST_WORD = 128
+
+_ELEMENTS = re.compile(rb"<([^\s>/]+)")
+_ATTRIBUTES = re.compile(rb"""\s([^\s="'<>]+)\s*=""")
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (DEPTH + 1) + ")")
 _SPACE = b" \t\r\n"
+
+
+class _PerThread(threading.local):
+    """A parser keeps nothing of what it has read, and making one costs as much as reading a small message does."""
+
+    def __init__(self) -> None:
+        self.parser = etree.XMLParser(
+            encoding="utf-8",  # over any declaration: a declared UTF-7 or EBCDIC would hide a DOCTYPE
+            resolve_entities=False,
+            load_dtd=False,
+            dtd_validation=False,
+            no_network=True,
+            huge_tree=False,
+            remove_comments=True,
+            remove_pis=True,
+            strip_cdata=True,
+        )
+
+
+_here = _PerThread()
+_words: set[bytes] = set()
 
 
 def parse(data: bytes) -> etree._Element:
@@ -23,28 +55,32 @@ def parse(data: bytes) -> etree._Element:
         raise _malformed("it contains a NUL character")
     if _has_doctype(data):
         raise _malformed("a DOCTYPE is not allowed")
-    parser = etree.XMLParser(
-        encoding="utf-8",  # over any declaration: a declared UTF-7 or EBCDIC would hide a DOCTYPE
-        resolve_entities=False,
-        load_dtd=False,
-        dtd_validation=False,
-        no_network=True,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-        strip_cdata=True,
-    )
     try:
-        root = etree.fromstring(data.lstrip(_SPACE), parser)
+        root = _read(data.lstrip(_SPACE))
     except etree.XMLSyntaxError as error:
         raise _malformed(f"it is not well-formed XML: {error.msg}") from None
     except ValueError as error:
         raise _malformed(str(error)) from None
     if root.getroottree().docinfo.internalDTD is not None:
         raise _malformed("a DOCTYPE is not allowed")
-    if _TOO_DEEP(root):
+    # each level but the innermost takes two tags
+    if data.count(b"<") > 2 * DEPTH and _TOO_DEEP(root):
         raise _malformed(f"elements are nested more than {DEPTH} deep")
     return root
+
+
+def _read(data: bytes) -> etree._Element:
+    """Parse here, or on a thread of its own where the message has names that are too many or too long to get used to.
+
+    libxml2 keeps every distinct name that a thread has read for as long as the thread lives: a client that invents
+    names would make the agent grow without end.
+    """
+    if strange := {*_ELEMENTS.findall(data), *_ATTRIBUTES.findall(data)} - _words:
+        if len(_words) + len(strange) > WORDS or any(len(word) > LONGEST_WORD for word in strange):
+            with ThreadPoolExecutor(1) as once:
+                return once.submit(lambda: etree.fromstring(data, _here.parser)).result()
+        _words.update(strange)
+    return etree.fromstring(data, _here.parser)
 
 
 def _malformed(why: str) -> RequestError:

@@ -119,14 +119,17 @@ def _list(value: Any, node: Node, outer: str, marks: Marks | None) -> Iterator[b
         return
     parent = node.parent
     alone = parent is not None and parent.kind != "root" and parent.module == node.module
+    # a row takes its parent's namespace for granted: say it where the parent is not around it
+    said = alone and node.module != outer
     cut = len(node.name) + 1
     start = _tags(node, True)[0]
-    for row in rows(value, node, marks):
+
+    def written(row: Row | Part) -> bytes:
         if isinstance(row, Part):
-            yield from _branch(row.tree, node, outer, marks)
-        elif isinstance(row, Row):
-            # a row takes its parent's namespace for granted: say it where the parent is not around it
-            yield start + row.xml[cut:] if alone and node.module != outer else row.xml
+            return b"".join(_branch(row.tree, node, outer, marks))
+        return start + row.xml[cut:] if said else row.xml
+
+    yield from rows(value, node, marks, written)
 
 
 def _leaf(value: Any, node: Node, outer: str) -> bytes:

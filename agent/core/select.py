@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.core.schema import Node
 from agent.core.tree import Row, Tree
@@ -30,9 +30,14 @@ class Pick:
 
 Selection = tuple[Pick, ...]
 
+FOUND = 32
+"""Entries looked up by key before they are handed on."""
 
-@dataclass(frozen=True, slots=True)
-class Part:
+_TEXTUAL = frozenset({"string", "enumeration", "int64", "uint64", "decimal64"})
+"""Types whose RFC 7951 value is their canonical text."""
+
+
+class Part(NamedTuple):
     """A row that was cut down; `mark` is set when the marked leaf is still in it."""
 
     tree: Tree
@@ -176,38 +181,70 @@ def key_text(key: Node, value: Any) -> str:
 def _prune_rows(rows: Any, picks: list[Pick], node: Node) -> Any:
     if any(not pick.match and pick.below is None for pick in picks):
         return rows
+    bare = _only_keys(picks, node)
     wanted: dict[tuple[str, ...], list[Pick]] = {}
     for pick in picks:
         keys = _keys_of(pick, node)
         if keys is None or isinstance(rows, PickedRows):
-            picked = PickedRows(lambda: _walk(rows, picks, node), rows.marked)
+            picked = PickedRows(lambda: _walk(rows, picks, node, bare), rows.marked)
             return None if picked.empty() else picked
         wanted.setdefault(keys, []).append(pick)
-    found = []
+    picked = PickedRows(lambda: _find(rows, wanted, node, bare), rows.marked)
+    return None if picked.empty() else picked
+
+
+def _find(
+    rows: Any, wanted: dict[tuple[str, ...], list[Pick]], node: Node, bare: tuple[str, ...] | None
+) -> Iterator[Sequence[Row | Part]]:
+    """What is picked by key, some at a time: a request may name thousands, and the reply is to grow as it is sent."""
+    found: list[Row | Part] = []
     for keys, alike in wanted.items():
         row = rows.find(keys)
-        kept = None if row is None else _prune_row(row, alike, node, rows.marked)
+        kept = None if row is None else _prune_row(row, alike, node, rows.marked, bare)
         if kept is not None:
             found.append(kept)
-    return PickedRows(lambda: iter((tuple(found),)), rows.marked) if found else None
+        if len(found) == FOUND:
+            yield found
+            found = []
+    if found:
+        yield found
 
 
-def _walk(rows: Any, picks: list[Pick], node: Node) -> Iterator[Sequence[Row | Part]]:
+def _only_keys(picks: list[Pick], node: Node) -> tuple[str, ...] | None:
+    """The keys' members where nothing but keys is wanted, and a row's key texts are what the tree holds."""
+    for pick in picks:
+        tested = (leaf for leaf, _ in pick.match)
+        taken = (below.node for below in pick.below or ())
+        if pick.below is None or not (pick.below or pick.match):
+            return None
+        if not all(leaf in node.key_nodes for leaf in chain(tested, taken)):
+            return None
+    if any(key.type is None or key.type.base not in _TEXTUAL for key in node.key_nodes):
+        return None
+    return tuple(key.member for key in node.key_nodes)
+
+
+def _walk(rows: Any, picks: list[Pick], node: Node, bare: tuple[str, ...] | None) -> Iterator[Sequence[Row | Part]]:
     for page in rows.pages():
-        kept = [one for row in page if (one := _prune_row(row, picks, node, rows.marked)) is not None]
+        kept = [one for row in page if (one := _prune_row(row, picks, node, rows.marked, bare)) is not None]
         if kept:
             yield kept
 
 
-def _prune_row(row: Row | Part, picks: list[Pick], node: Node, marked: str | None) -> Row | Part | None:
+def _prune_row(
+    row: Row | Part, picks: list[Pick], node: Node, marked: str | None, bare: tuple[str, ...] | None
+) -> Row | Part | None:
+    """What is left of one entry; where only the keys (`bare`) are wanted, it need not be decoded."""
     if isinstance(row, Part):
         tree, mark = row.tree, row.mark
     else:
-        picks = [pick for pick in picks if _row_may_match(row, pick, node)]
+        picks = [pick for pick in picks if not pick.match or _row_may_match(row, pick, node)]
         if any(pick.below is None and all(leaf in node.key_nodes for leaf, _ in pick.match) for pick in picks):
             return row
         if not picks:
             return None
+        if bare is not None:
+            return Part(dict(zip(bare, row.keys, strict=True)), None)
         tree, mark = row.tree(), row.mark
     kept = _prune_entry(tree, picks, node)
     if kept is None:

@@ -9,9 +9,8 @@ makes a new one. Nothing here knows a protocol or licensing.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
 import json
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Tree = dict[str, Any]
 
@@ -33,8 +32,7 @@ class Kept(dict[str, Any]):
         self.json = None
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One list entry that was encoded when it was written: `xml` the whole element, `json` the whole object.
 
     `xml` assumes that its parent element's default namespace is the parent's own, so it carries an xmlns exactly

@@ -58,7 +58,7 @@ from agent.licensing.state import (
     State,
     TrustFailure,
 )
-from agent.licensing.usage import OpenReport, Peripherals
+from agent.licensing.usage import NOTHING_BEFORE, OpenReport, Peripherals, Preface
 
 PUSH_DELAY = 120
 """A push is planned this long after what makes it due (slp-facts section 4.6: the first one after a start)."""
@@ -155,7 +155,8 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
                 new = replace(new, peripherals=old.peripherals.then(event.peripherals))
             return _changed(state, tag, old, new, event.at)
         case ReportOpened():
-            new = replace(old, report=_opened(state, event, old.peripherals), peripherals=Peripherals())
+            report = _opened(state, event, old.unstated, old.peripherals)
+            new = replace(old, report=report, unstated=NOTHING_BEFORE, peripherals=Peripherals())
             return _with(
                 state,
                 licences=state.licences | {tag: new},
@@ -163,7 +164,8 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
             )
         case ReportDiscarded():
             left = Peripherals() if old.report is None else old.report.peripherals
-            new = replace(old, report=None, peripherals=old.peripherals.then(left))
+            unstated = old.unstated if old.report is None else old.report.preface
+            new = replace(old, report=None, unstated=unstated, peripherals=old.peripherals.then(left))
             return _with(state, licences=state.licences | {tag: new})
         case ReportClosed():
             new = replace(old, report=None, last_report_id=event.report_id)
@@ -179,17 +181,23 @@ def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded |
             )
 
 
-def _opened(state: State, event: ReportOpened, peripherals: Peripherals) -> OpenReport:
-    """A new report states the outage or clock change that it begins after."""
-    outage, clock = state.last_outage, state.clock_change
+def _opened(state: State, event: ReportOpened, preface: Preface, peripherals: Peripherals) -> OpenReport:
+    """A new report states the outage or clock change that it begins after, and what is still to be stated."""
+    # one that a discarded report left in this very second has it all already
+    if preface.at != event.at:
+        outage, clock = state.last_outage, state.clock_change
+        preface = preface.extended(
+            event.at,
+            (outage.start, outage.end) if outage is not None and outage.end == event.at else None,
+            clock[1] if clock is not None and clock[0] == event.at else None,
+        )
     return OpenReport(
-        report_id=event.report_id,
+        event.report_id,
         start=event.at,
         row_start=event.at,
         count=event.count,
         peripherals=peripherals,
-        outage=(outage.start, outage.end) if outage is not None and outage.end == event.at else None,
-        clock_change=clock[1] if clock is not None and clock[0] == event.at else None,
+        preface=preface,
     )
 
 

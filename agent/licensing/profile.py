@@ -133,7 +133,11 @@ _PURCHASE_KEYS: dict[str, tuple[bool, int]] = {
 }
 _PURCHASE_OTHERS = ("count", "start", "end")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._/+-]+\Z")
-_PRINTABLE = re.compile(r"[^\x00-\x1f\x7f]+\Z")
+# Noncharacters too: no model's string may hold them (RFC 7950 section 14), so state with them could not be shown.
+_NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
+    f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000)
+)
+_PRINTABLE = re.compile(f"[^\x00-\x1f\x7f{_NONCHARACTERS}]+\\Z")
 
 
 def parse_profile(text: str, name: str) -> Profile:

@@ -134,7 +134,7 @@ def close(
             count=span.used,
             log_time=span.start,
             termination_reason=TERMINATION[reason] if index == last else None,
-            clock_change_delta=report.clock_change if index == 0 else None,
+            clock_change_delta=report.preface.clock_change if index == 0 else None,
             added=tuple(Udi.from_key(each) for each in span.peripherals.added),
             removed=tuple(Udi.from_key(each) for each in span.peripherals.removed),
         )
@@ -159,7 +159,7 @@ def close(
             hostname=None if settings.privacy_hostname else profile.hostname,
             customer_tags=settings.customer_tags,
             customer_info=settings.customer_info if settings.utility_enabled else (),
-            outages=() if report.outage is None else (rum.Outage(*report.outage),),
+            outages=tuple(rum.Outage(*outage) for outage in report.preface.outages),
             trust_request=signer.public_key if ask_trust else None,
             version=version,
         ),

@@ -14,7 +14,7 @@ from agent.licensing.codes import Authorization
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
-from agent.licensing.usage import NO_PERIPHERALS, OpenReport, Peripherals
+from agent.licensing.usage import NO_PERIPHERALS, NOTHING_BEFORE, OpenReport, Peripherals, Preface
 
 FORMAT = 2
 
@@ -24,8 +24,9 @@ class LicenceUse:
     """Usage of one licence.
 
     `recorded` is what applications said last, `level` whether boot-level turned it on, `report` the open report while
-    it is in use, `last_report_id` the licence's last closed report (0: none), `peripherals` what the next report has to
-    state of those that came or went while none was open.
+    it is in use, `last_report_id` that of the last closed one (0: none). `peripherals` and `unstated` are what the
+    next report has to state: those that came or went while none was open, and what one that measured nothing should
+    have stated.
     """
 
     recorded: int = 0
@@ -33,6 +34,7 @@ class LicenceUse:
     report: OpenReport | None = None
     last_report_id: int = 0
     peripherals: Peripherals = NO_PERIPHERALS
+    unstated: Preface = NOTHING_BEFORE
 
     @property
     def count(self) -> int:

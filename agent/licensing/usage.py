@@ -60,11 +60,35 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Preface:
+    """What a report that begins at `at` has to state about the time before it: outages (start, end), and by how many
+    seconds the clock was set."""
+
+    at: int = 0
+    outages: tuple[tuple[int, int], ...] = ()
+    clock_change: int | None = None
+
+    def extended(self, at: int, outage: tuple[int, int] | None, clock_change: int | None) -> Preface:
+        """The preface of the next report, with what happened since. A report can state only so many outages: of more,
+        the oldest two are stated as one."""
+        outages = self.outages if outage is None else (*self.outages, outage)
+        if len(outages) > rum.MAX_OUTAGES:
+            outages = ((outages[0][0], outages[1][1]), *outages[2:])
+        if clock_change is None or self.clock_change is None:
+            total = self.clock_change if clock_change is None else clock_change
+        else:
+            total = self.clock_change + clock_change
+        return Preface(at, outages, total)
+
+
+NOTHING_BEFORE = Preface()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenReport:
     """What is being measured for one licence: finished rows, and the row that is running since `row_start`.
 
-    `peripherals` are those of the running row. `outage` (start, end) and `clock_change` (seconds) are what the report
-    has to state about the time before it.
+    `peripherals` are those of the running row, `preface` what the report has to state about the time before it.
     """
 
     report_id: int
@@ -73,8 +97,7 @@ class OpenReport:
     count: int
     rows: tuple[Span, ...] = ()
     peripherals: Peripherals = NO_PERIPHERALS
-    outage: tuple[int, int] | None = None
-    clock_change: int | None = None
+    preface: Preface = NOTHING_BEFORE
 
     def changed(self, at: int, count: int, peripherals: Peripherals = NO_PERIPHERALS) -> OpenReport:
         """The same report with `count` from `at` on; a row that had no length is forgotten, its peripherals are not."""

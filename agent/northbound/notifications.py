@@ -1,8 +1,9 @@
-"""The kernel's notices as notifications of both modules, through their binding classes. Decides nothing."""
+"""The kernel's notices as log lines and as notifications of both modules, through their bindings. Decides nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+import logging
 
 from agent.core.hub import Hub
 from agent.core.tree import Tree
@@ -14,6 +15,8 @@ from agent.northbound import legacy
 from agent.northbound.bound import Bindings
 from agent.northbound.times import date_and_time
 from agent.northbound.translation import translate
+
+log = logging.getLogger(__name__)
 
 MODULE = "slp-agent"
 LEGACY = "cisco-smart-license"
@@ -31,12 +34,12 @@ class Notifier:
         self._profile = profile
 
     def __call__(self, told: Sequence[Notice], at: int) -> None:
-        if not self._hub.watched:  # building one costs a millisecond
-            return
         for notice in told:
-            self._publish(MODULE, *translate(notice), at)
-            for module, name, tree in self._further(notice, at):
-                self._publish(module, name, tree, at)
+            name, tree = translate(notice)
+            log.info("%s: %s", name, " ".join(f"{member}={value}" for member, value in tree.items()))
+            self._publish(MODULE, name, tree, at)
+            for module, further, members in self._further(notice, at):
+                self._publish(module, further, members, at)
 
     def _further(self, notice: Notice, at: int) -> Iterator[tuple[str, str, Tree]]:
         """What is told beside it: outcomes of requests, and the same in the words of the time before."""
@@ -72,5 +75,7 @@ class Notifier:
             self._publish(LEGACY, name, {}, at)
 
     def _publish(self, module: str, name: str, tree: Tree, at: int) -> None:
+        if not self._hub.watched:  # a binding costs a millisecond
+            return
         node = self._bindings.node(f"/{module}:{name}")
         self._hub.publish(module, name, self._bindings.checked(node, tree), at)

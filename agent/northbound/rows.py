@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.schema import Node
-from agent.core.tree import Row, Tree
+from agent.core.tree import Kept, Row, Tree
 from agent.formats.udi import Udi
 from agent.licensing.events import ReportClosed
 from agent.licensing.ports import EncodedRow, Part, ReportReads, ReportRow, ReportState
@@ -39,19 +39,21 @@ class RowEncoder:
         self._bindings = bindings
         self._summary = bindings.node(SUMMARIES)
         self._detail = bindings.node(DETAILS)
-        self._udi = udi_tree(udi)
+        members = udi_tree(udi)
+        self._udis = [Kept(bindings.checked(bindings.node(f"{path}/udi"), members)) for path in (SUMMARIES, DETAILS)]
 
     def __call__(self, event: ReportClosed) -> EncodedRow:
         common: Tree = {
             "rum-report-key": event.key,
             "report-id": str(event.report_id),
-            "udi": self._udi,
             "report-start-time": date_and_time(event.start),
             "report-end-time": date_and_time(event.end),
         }
-        summary = {**common, "slp-agent:license-name": event.license_name}
+        summary_udi, detail_udi = self._udis
+        summary = {**common, "udi": summary_udi, "slp-agent:license-name": event.license_name}
         detail = {
             **common,
+            "udi": detail_udi,
             "entitlement-tag": event.entitlement_tag,
             "license-name": event.license_name,
             "close-reason": event.reason,
