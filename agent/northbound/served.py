@@ -117,8 +117,12 @@ CONSTANT: dict[str, str] = {
     },
     f"{STATE_INFO}/slp-agent:report-times/last-report-push": "nothing pushes reports yet",
     f"{STATE_INFO}/slp-agent:product/agent-version": "the version of this agent",
+    f"{_CSL}registration-fail/reason": "no other word of the public enumeration fits",
+    f"{_CSL}registration-expired/reason": "no other word of the public enumeration fits",
+    "/slp-agent:sync-failed": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed": _NO_TRANSPORT,
 }
-"""State that is served and always the same or never shown, by the path of its root, with the reason."""
+"""What is served and always the same or never shown, by the path of its root, with the reason."""
 
 
 def absent(schema: Schema) -> frozenset[str]:

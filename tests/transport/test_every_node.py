@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.schema import Node
-from agent.formats.documents import Account, PolicyClass, PolicyTerms
+from agent.formats.documents import Account, Ack, PolicyClass, PolicyTerms, Refused
+from agent.northbound import served
 from agent.northbound.served import CONSTANT
 from tests.licensing.kit import DAY, T0, Authority
 from tests.transport.rig import COLLECTOR, PROFILE, STATE_INFO, HandClock, Rig
@@ -51,6 +52,16 @@ class Watch:
 
     def __init__(self) -> None:
         self.seen: Seen = defaultdict(set)
+        self.heard: Seen = defaultdict(set)
+        self.told: set[str] = set()
+
+    def hear(self, rig: Rig) -> None:
+        """Collect what was told; notifications without members only count as told."""
+        for event in rig.told:
+            node = rig.dispatch.schema.notifications[event.module, event.name]
+            self.told.add(node.path)
+            for path, value in leaves(event.tree, node):
+                self.heard[path].add(value)
 
     def look(self, rig: Rig) -> None:
         self.node = rig.node(STATE_INFO)
@@ -147,6 +158,9 @@ def post_paid(rig: Rig, watch: Watch) -> None:
         watch.look(rig)
         rig.advance(100 * DAY)
         watch.look(rig)
+    for days in (10, 20):
+        rig.edit({"usage": {"interval": days}})
+    rig.edit({"utility": {"utility-enable": False}})
 
 
 def reservations(rig: Rig, watch: Watch) -> None:
@@ -169,6 +183,7 @@ def reservations(rig: Rig, watch: Watch) -> None:
 
 def outages(rig: Rig, watch: Watch) -> None:
     """A stop in good order, and a crash."""
+    rig.edit({"slp-agent:boot-level": {"license": ["tier-2"]}})
     rig.restart(after=5000)
     watch.look(rig)
     rig.dispatch.stop()
@@ -179,7 +194,45 @@ def outages(rig: Rig, watch: Watch) -> None:
     rig.invoke("close-reports")
     watch.look(rig)
     rig.invoke("authorization-code-return-online")
+    if rig.lab:
+        rig.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)
     rig.invoke("factory-reset", {"discard": True})
+    watch.look(rig)
+
+
+def troubles(rig: Rig, watch: Watch) -> None:
+    """Refusals, ends, a clock that was set back, and all that is taken back again."""
+    index = int(rig.profile.sn[-1]) if rig.profile.sn else 0
+    for licence in ("nothing", "hseck9"):
+        rig.use(licence, 9)
+    rig.invoke("import-code", {"content": "<smartLicense>"})
+    other = Authority("another authority", lab=rig.lab)
+    rig.invoke("import-code", {"content": other.file(other.trust_code(rig.device)).decode()})
+    rig.invoke("authorization-request-online", {"feature-name": "hseck9"})
+    rig.invoke("sync")
+    for origin in ("custom", "factory"):
+        name = f"{origin} of {rig.profile.sn}"
+        install(rig, rig.authority.policy(rig.device, PolicyTerms(name), origin))  # type: ignore[arg-type]
+        install(rig, rig.authority.policy(rig.device, None, origin))  # type: ignore[arg-type]
+    rig.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)
+    entry = rig.part("slp-agent:rum-reports-closed")[0]
+    refused = Refused(int(entry["report-id"]), entry["digest"], f"chain-{index}")
+    install(rig, Ack(rig.authority.heading(rig.device), (), (refused,)))
+    kind = ("slr", "slac")[index]
+    for number in (1, 2):
+        ending = rig.authority.code(rig.device, ("hseck9", number), ends=rig.now + 100, kind=kind)  # type: ignore[arg-type]
+        install(rig, ending)
+    rig.advance(7200)
+    install(rig, rig.authority.code(rig.device, ("tier-2", 1), kind=kind, ends=rig.now + 100))  # type: ignore[arg-type]
+    rig.advance(7200)
+    install(rig, rig.authority.trust_code(rig.device, years=1))
+    rig.advance(100)
+    install(rig, rig.authority.rotation(rig.device, rig.authority.anchor, *[other.anchor] * index))
+    for _ in range(80):
+        rig.clock.at += 5 * DAY
+        rig.advance(0)
+    rig.clock.at -= 4000 + index
+    rig.advance(0)
     watch.look(rig)
 
 
@@ -207,7 +260,7 @@ def test_every_leaf_takes_two_values_or_is_a_constant(tmp_path: Path) -> None:
         assert old in other, old
         other = other.replace(old, new)
     for index, scenes in enumerate(
-        ((first, reporting, post_paid, outages), (first, reporting, reservations, outages)),
+        ((first, reporting, post_paid, troubles, outages), (first, reporting, reservations, troubles, outages)),
     ):
         folder = tmp_path / str(index)
         folder.mkdir()
@@ -222,11 +275,19 @@ def test_every_leaf_takes_two_values_or_is_a_constant(tmp_path: Path) -> None:
         )
         for scene in scenes:
             scene(rig, watch)
+        watch.hear(rig)
         rig.end()
     paths = [path for path in below(watch.node) if not constant(path)]
     assert [path for path in paths if not watch.seen[path]] == []
     once = [f"{path} {watch.seen[path]}" for path in paths if len(watch.seen[path]) == 1]
     assert not once, "\n".join(once)
-    every = set(below(watch.node)) | {root for root in CONSTANT if root.startswith(STATE)}
-    assert all(any(path == root or path.startswith(f"{root}/") for path in every) for root in CONSTANT)
+    for root in CONSTANT:
+        rig.node(root)
     assert all(reason for reason in CONSTANT.values())
+    schema = rig.dispatch.schema
+    silent = sorted(served.PUBLISHED - watch.told)
+    assert not silent, "\n".join(silent)
+    told = [node for node in schema.notifications.values() if node.path in served.PUBLISHED]
+    heard = {path: watch.heard[path] for node in told for path in below(node) if not constant(path)}
+    few = [f"{path} {values}" for path, values in heard.items() if len(values) < 2]
+    assert not few, "\n".join(few)
