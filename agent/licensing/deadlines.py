@@ -59,7 +59,9 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
 
 def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, int]]:
     """For each unreported change that needs a report: when it counts from, and how many days there are."""
-    installed = [each.installed_at for each in (*state.policies.values(), state.trust) if each is not None]
+    installed = [each.installed_at for each in state.policies.values()]
+    if state.trust is not None and not state.trust.factory:
+        installed.append(state.trust.installed_at)
     earliest = max(installed, default=0)
     found = []
     for tag, at in state.changes.items():

@@ -309,7 +309,9 @@ def _authority(
                 factory=event.factory,
                 anchored=True,
             )
-            return _with(state, trust=trust, trust_requested_at=None, trust_failure=None, last_ack_at=event.at)
+            # What the factory installed is no answer of the authority.
+            acknowledged = state.last_ack_at if event.factory else event.at
+            return _with(state, trust=trust, trust_requested_at=None, trust_failure=None, last_ack_at=acknowledged)
 
 
 def _authorization(

@@ -35,7 +35,8 @@ def prepare(draft: Draft) -> Reply:
 def run(draft: Draft, discard: bool) -> Reply:
     """End this life. Without `discard` refused while reports never left this device or a code is installed."""
     state = draft.state
-    measuring = sum(reports.measured(state, tag, draft.at) for tag in draft.in_report())
+    now = max(draft.at, state.at)
+    measuring = sum(reports.measured(state, tag, now) for tag in draft.in_report())
     unreported = state.counts.available + measuring
     if unreported and not discard:
         return refusal(
@@ -44,7 +45,7 @@ def run(draft: Draft, discard: bool) -> Reply:
         )
     if state.authorization.codes and not discard:
         return refusal("authorization-installed", "return the authorization code first, or discard it")
-    draft.settle_clock()
+    # A clock that was set back closes nothing here: there is nothing left to go on with.
     stored = tuple(_stored(draft.context.reads))
     if stored:
         draft.emit(ReportsPurged(draft.at, stored))

@@ -12,7 +12,7 @@ from agent.core.tree import Tree
 from agent.formats.documents import Account, AuthType
 from agent.licensing.codes import Authorization, views
 from agent.licensing.profile import Profile
-from agent.licensing.state import InstalledTrust, State
+from agent.licensing.state import InstalledTrust, State, TrustFailure
 from agent.licensing.trusting import RENEWAL_PART
 from agent.northbound.times import date_and_time
 
@@ -31,28 +31,46 @@ class Reporting(NamedTuple):
     overdue: bool
 
 
-OVERDUE = "no acknowledgement came by the deadline"
+class Trusting(NamedTuple):
+    """All about the trust code: whether the one that is installed `counts` now, since when one is asked for over the
+    network (None: not now), and the last request that came to nothing since the installation."""
+
+    trust: InstalledTrust | None
+    counts: bool
+    requested: int | None
+    failure: TrustFailure | None
 
 
-def registration(
-    trust: InstalledTrust | None, counts: bool, requested: int | None, account: Account | None, export_allowed: bool
-) -> Tree:
-    """Registered means: the authority certified the device's key, and the certificate `counts` now."""
-    tree: Tree = {"registration-state": "reg-state-not-registered"}
-    if trust is not None and counts:
-        complete: Tree = {
-            "complete-time": date_and_time(trust.installed_at),
-            "next-renew-time": date_and_time(renewal(trust)),
-            "expire-time": date_and_time(trust.valid_until),
-        }
-        if account is not None:
-            complete["smart-account"] = account.smart_account
-            complete["virtual-account"] = account.virtual_account
-        tree = {"registration-state": "reg-state-complete", "registration-complete": complete}
-    elif requested is not None:
-        started = {"start-time": date_and_time(requested)}
-        tree = {"registration-state": "reg-state-in-progress", "registration-in-progress": started}
+def registration(trusting: Trusting, account: Account | None, export_allowed: bool) -> Tree:
+    """Registered means: the authority certified the device's key, and the certificate counts now."""
+    failure = trusting.failure
+    failed = None if failure is None else {"fail-message": failure.message[:255]}
+    if trusting.trust is not None and trusting.counts:
+        state, detail = "complete", _complete(trusting.trust, account)
+        if failure is not None and failed is not None:
+            detail |= {"last-renew-time": date_and_time(failure.at), "last-renew-success": False} | failed
+    elif trusting.requested is not None:
+        state, detail = "in-progress", {"start-time": date_and_time(trusting.requested)}
+    elif failure is not None and failed is not None:
+        state, detail = "failed", {"fail-time": date_and_time(failure.at)} | failed
+    else:
+        state, detail = "not-registered", {}
+    tree: Tree = {"registration-state": f"reg-state-{state}"}
+    if detail:
+        tree[f"registration-{state}"] = detail
     return tree | {"export-control-allowed": export_allowed}
+
+
+def _complete(trust: InstalledTrust, account: Account | None) -> Tree:
+    tree: Tree = {
+        "complete-time": date_and_time(trust.installed_at),
+        "next-renew-time": date_and_time(renewal(trust)),
+        "expire-time": date_and_time(trust.valid_until),
+    }
+    if account is not None:
+        tree["smart-account"] = account.smart_account
+        tree["virtual-account"] = account.virtual_account
+    return tree
 
 
 def renewal(trust: InstalledTrust) -> int:
@@ -111,8 +129,8 @@ def _communication(reporting: Reporting) -> Tree:
 
 
 def _success(name: str, reporting: Reporting) -> Tree:
-    if reporting.overdue:
-        return {name: False, "fail-message": OVERDUE}
+    if reporting.overdue and reporting.deadline is not None:
+        return {name: False, "fail-message": f"no acknowledgement came by {date_and_time(reporting.deadline)}"}
     return {} if reporting.last is None else {name: True}
 
 

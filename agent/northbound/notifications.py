@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 
 MODULE = "slp-agent"
 LEGACY = "cisco-smart-license"
-EXPIRED = "the trust code has ended"
 
 
 class Notifier:
@@ -52,7 +51,8 @@ class Notifier:
             case notices.UtilityReportingChanged():
                 yield LEGACY, f"utility-reporting-{'started' if notice.started else 'stopped'}", {}
             case notices.TrustCodeEnds(ended=True):
-                yield LEGACY, "registration-expired", {"reason": "general-failure", "message": EXPIRED}
+                message = f"the trust code was valid until {date_and_time(notice.valid_until)}"
+                yield LEGACY, "registration-expired", {"reason": "general-failure", "message": message}
             case notices.TrustCodeEnds():
                 expires = {"expire-time": date_and_time(notice.valid_until)}
                 yield LEGACY, "registration-expiration-warning", expires

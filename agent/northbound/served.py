@@ -69,8 +69,6 @@ FRONT_END = frozenset(
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
-    # nothing is sent on the agent's own account yet
-    f"{STATE_INFO}/slp-agent:report-times/last-report-push",
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
     # only the whole of running can be locked
@@ -81,6 +79,50 @@ _ABSENT_RPCS = (
     f"{_NETCONF}copy-config",
     f"{_NETCONF}delete-config",
 )
+
+
+_STATE = STATE_INFO.removesuffix("/state-info")
+_NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
+_NO_TRANSPORT = "without a transport every such request ends in the same moment, for the same reason"
+_NO_KEY_FOR_IT = "the product profile has no key for it yet"
+
+CONSTANT: dict[str, str] = {
+    f"{_STATE}/always-enabled": "licensing under a policy cannot be switched off",
+    f"{_STATE}/smart-enabled": "licensing under a policy cannot be switched off",
+    f"{_STATE}/version": "the version of this agent",
+    f"{STATE_INFO}/registration/registration-in-progress": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-failed/fail-message": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-complete/fail-message": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-complete/last-renew-success": _NO_TRANSPORT,
+    f"{STATE_INFO}/imported-authorizations/slp-agent:request/online": _NO_TRANSPORT,
+    f"{STATE_INFO}/imported-authorizations/slp-agent:throughput-limit": "one number, or no limit",
+    f"{STATE_INFO}/registration/registration-retry": "a request is not repeated by itself: reports ask anyway",
+    f"{STATE_INFO}/authorization/authorization-none": "an empty container",
+    f"{STATE_INFO}/authorization/authorization-eval": _NO_EVALUATION,
+    f"{STATE_INFO}/authorization/authorization-eval-expired": _NO_EVALUATION,
+    f"{STATE_INFO}/authorization/authorization-out-of-compliance": "only the authority knows what an account owns",
+    f"{STATE_INFO}/evaluation": _NO_EVALUATION,
+    **{
+        f"{STATE_INFO}/{place}/{leaf}": _NO_KEY_FOR_IT
+        for place in (
+            "udi",
+            "trust-code/udi",
+            "conversion/udi",
+            "rum-reports-closed-keys/udi",
+            "slp-agent:rum-reports-closed/udi",
+            "factory-purchase/udi",
+            "imported-authorizations/overall-status/udi",
+        )
+        for leaf in ("uuid", "suvi", "host-identifier", "mac-address")
+    },
+    f"{STATE_INFO}/slp-agent:report-times/last-report-push": "nothing pushes reports yet",
+    f"{STATE_INFO}/slp-agent:product/agent-version": "the version of this agent",
+    f"{_CSL}registration-fail/reason": "no other word of the public enumeration fits",
+    f"{_CSL}registration-expired/reason": "no other word of the public enumeration fits",
+    "/slp-agent:sync-failed": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed": _NO_TRANSPORT,
+}
+"""What is served and always the same or never shown, by the path of its root, with the reason."""
 
 
 def absent(schema: Schema) -> frozenset[str]:

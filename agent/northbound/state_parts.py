@@ -17,11 +17,6 @@ from agent.northbound.words import INSTALL_TYPES, POLICY_SOURCES
 SMART_URL = "https://smartreceiver.cisco.com/licservice/license"
 """What `url-default` stands for (slp-facts section 2.1)."""
 
-LEFT_OUT = {
-    "slp-agent:report-times": frozenset({"last-report-push"}),
-}
-"""Members below a part that its function never gives; all others it gives whenever there is something to say."""
-
 _ATTRIBUTES = ("reporting-first-time", "reporting-ongoing", "reporting-macd")
 
 

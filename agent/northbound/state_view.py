@@ -116,15 +116,8 @@ class StateView:
     @property
     def serves(self) -> frozenset[str]:
         """Schema paths of what is served; the check at start compares them with the models."""
-        paths = {f"{STATE}/{member}" for member in self._frame}
-        for member in (*self._parts, *self._lists):
-            node = self._bindings.node(f"{STATE_INFO}/{member}")
-            left_out = parts.LEFT_OUT.get(member)
-            if left_out is None:
-                paths.add(node.path)
-            else:
-                paths.update(child.path for child in node.children if child.member not in left_out)
-        return frozenset(paths)
+        below = {self._bindings.node(f"{STATE_INFO}/{member}").path for member in (*self._parts, *self._lists)}
+        return frozenset({f"{STATE}/{member}" for member in self._frame} | below)
 
     def read(self) -> Tree:
         state, now = self._committer.state, self._clock.now()
@@ -168,9 +161,7 @@ class StateView:
         counts = trusting.counts(state.trust, now)
         return {
             "registration": (
-                state.trust,
-                counts,
-                state.trust_requested_at,
+                legacy.Trusting(state.trust, counts, state.trust_requested_at, state.trust_failure),
                 state.account,
                 self._controlled and limit is None,
             ),

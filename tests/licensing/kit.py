@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
+import hashlib
 from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.formats import certificates
 from agent.formats.documents import (
@@ -59,8 +62,10 @@ YEARS = 10 * 365 * DAY
 
 @cache
 def key(name: str) -> LocalSigner:
-    """One key a name for the whole test run: making keys is the slow part."""
-    return LocalSigner.generate()
+    """The key of this name, the same in every run, so that what is recorded stays equal."""
+    return LocalSigner(
+        ec.derive_private_key(int.from_bytes(hashlib.sha256(name.encode()).digest()) >> 1, ec.SECP256R1())
+    )
 
 
 def profile(*licences: Licence) -> Profile:

@@ -191,6 +191,17 @@ def test_prepare_save_reset_and_a_new_life(device: Device, authority: Authority)
     assert report.report_id >= number
 
 
+def test_a_reset_after_the_clock_was_set_back_leaves_nothing(device: Device) -> None:
+    device.use(ADVANTAGE, 1)
+    device.close(after=60)
+    told = device.do(FactoryReset(discard=True), after=-3600)
+    assert told.notices == (notices.InstanceWasReset(1),)
+    assert device.store.reports.rows == {}
+    device.start()
+    assert figures(device.state) == (0, 0, 0, 0, 0, 0)
+    assert device.replayed() == device.state
+
+
 def test_ids_do_not_repeat_though_the_clock_was_set_back_between_lives(device: Device) -> None:
     device.use(ADVANTAGE, 1)
     device.close(after=60)

@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from agent import app
 from tests.transport.rig import Rig
 
 Make = Callable[..., Rig]
+SCHEMA = app.load_schema()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One schema for all agents: reading it takes longer than most tests."""
+    monkeypatch.setattr(app, "load_schema", lambda: SCHEMA)
 
 
 @pytest.fixture

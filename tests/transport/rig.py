@@ -125,9 +125,10 @@ class Rig:
     signer: LocalSigner = field(default_factory=lambda: key("device"))
     told: list[Event] = field(default_factory=list)
     keys_made: int = 0
+    serial: str = "9RIG"
 
     def __post_init__(self) -> None:
-        self.profile: Profile = parse_profile(self.text, "rig.toml").with_serial("9RIG")
+        self.profile: Profile = parse_profile(self.text, "rig.toml").with_serial(self.serial)
         self.flash = self.path / "flash"
         self.flash.mkdir(exist_ok=True)
         self.database = self.path / "agent.db"

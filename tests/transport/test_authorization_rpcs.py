@@ -328,7 +328,7 @@ def test_an_end_shows_although_nothing_happens(rig: Rig) -> None:
     assert expired["authorization-state"] == "auth-state-authorization-expired"
     assert expired["authorization-authorization-expired"]["next-comm-time"] > "2023-11-14"
     assert authorizations(rig)["authorization-list"][0]["total-count"] == 0
-    rig.advance(900)
+    rig.advance(3700)
     assert told(rig, "authorization-expired")["entitlement-tag"] == [HSEC]
     assert told(rig, "enforcement-mode") == {"mode": "auth-state-authorization-expired"}
 

@@ -6,7 +6,6 @@ import pytest
 
 from agent.core.tree import Tree
 from agent.formats.documents import PolicyClass, PolicyTerms
-from agent.northbound.legacy import OVERDUE
 from tests.licensing.kit import DAY
 from tests.transport.conftest import Make
 from tests.transport.rig import PROFILE, TERMS, Rig
@@ -93,7 +92,8 @@ def test_a_code_is_what_authorization_was(rig: Rig) -> None:
     assert rig.part("authorization")["authorization-authorized"]["last-comm-status-success"] is True
     rig.clock.at += 1
     overdue = rig.part("authorization")["authorization-authorized"]
-    assert (overdue["last-comm-status-success"], overdue["fail-message"]) == (False, OVERDUE)
+    assert overdue["last-comm-status-success"] is False
+    assert overdue["fail-message"] == "no acknowledgement came by 2024-02-22T22:13:20+00:00"
 
 
 @pytest.mark.parametrize("kind", ["slr", "plr", "fla", "pak"])

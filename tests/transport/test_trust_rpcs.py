@@ -38,8 +38,14 @@ def test_a_token_is_taken_and_the_outcome_is_told(rig: Rig, name: str) -> None:
     failed = told(rig, "trust-fail")
     assert (failed["udi-key"], failed["return-code"]) == (KEY, "transportnotavailable")
     assert told(rig, "registration-fail") == {"reason": "general-failure", "message": failed["message"]}
-    assert rig.part("registration")["registration-state"] == "reg-state-not-registered"
+    assert rig.part("registration") == {
+        "registration-state": "reg-state-failed",
+        "registration-failed": {"fail-time": "2023-11-14T22:13:20+00:00", "fail-message": failed["message"]},
+        "export-control-allowed": False,
+    }
     assert "TOKEN" not in str(rig.told)
+    trusted(rig)
+    assert "registration-failed" not in rig.part("registration")
 
 
 def test_a_registration_without_a_token(rig: Rig) -> None:
@@ -66,6 +72,9 @@ def test_what_needs_a_registration(rig: Rig, name: str) -> None:
     assert answer["return-code"] == ("registrationinprogress" if name == "renew-id" else "notsupported")
     assert answer["slp-agent:message"]
     assert entry(rig)["is-installed"] is True
+    complete = rig.part("registration")["registration-complete"]
+    assert complete.get("last-renew-success") is (False if name == "renew-id" else None)
+    assert ("fail-message" in complete) == (name == "renew-id")
 
 
 def test_a_request_by_file_and_inline(rig: Rig) -> None:
