@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from agent.formats import rum
-from agent.formats.rum import MAX_OUTAGES
 
 SAMPLE_SECONDS = rum.SAMPLE_SECONDS
 """How often usage is confirmed as still holding; what a crash can lose at most."""
@@ -41,7 +40,7 @@ class Preface:
         """The preface of the next report, with what happened since. A report can state only so many outages: of more,
         the oldest two are stated as one."""
         outages = self.outages if outage is None else (*self.outages, outage)
-        if len(outages) > MAX_OUTAGES:
+        if len(outages) > rum.MAX_OUTAGES:
             outages = ((outages[0][0], outages[1][1]), *outages[2:])
         if clock_change is None or self.clock_change is None:
             total = self.clock_change if clock_change is None else clock_change
