@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -46,4 +47,6 @@ def list_(client: Client, as_json: AsJson = False) -> None:
     table.add_column("Entitlement tag", overflow="fold")
     for row in rows:
         table.add_row(row["name"], str(row["count"]), row["entitlement-tag"])
-    Console().print(table)
+    # a pipe has no width: whoever reads it wants each entry on its line
+    console = Console()
+    console.print(table, width=None if console.is_terminal else sys.maxsize)

@@ -191,6 +191,38 @@ def test_counts_hold_over_a_restart_and_the_outage_is_stated() -> None:
     assert device.documents[2].report.outages == ()
 
 
+def test_a_report_that_measured_nothing_leaves_its_outages_to_the_next() -> None:
+    """The agent dies in the second of its start, twice, once after the use had ended and begun again."""
+    device = running()
+    device.use(ADVANTAGE, 4)
+    device.tick(after=900)
+    device.start(after=100)
+    device.start(after=50)
+    device.use(ADVANTAGE, 0)
+    device.use(ADVANTAGE, 3)
+    device.start()
+    device.start(after=7)
+    device.close(after=10)
+    assert rows(device) == [(0, 900, 4), (1057, 1067, 3)]
+    outages = [(T0 + 900, T0 + 1000), (T0 + 1000, T0 + 1050), (T0 + 1050, T0 + 1057)]
+    assert device.documents[1].report.outages == tuple(rum.Outage(*outage) for outage in outages)
+    device.close(after=10)
+    assert device.documents[2].report.outages == ()
+
+
+def test_no_more_outages_than_a_report_can_state() -> None:
+    device = Device(check=False)
+    device.start()
+    device.use(ADVANTAGE, 1, after=10)
+    for _ in range(rum.MAX_OUTAGES + 20):
+        device.start(after=5)
+    device.close(after=5)
+    outages = device.documents[-1].report.outages
+    assert len(outages) == rum.MAX_OUTAGES
+    assert outages[0].start == T0 + 10
+    assert all(before.end == after.start for before, after in pairwise(outages))
+
+
 def test_a_stop_keeps_usage_up_to_its_second() -> None:
     device = running()
     device.use(ADVANTAGE, 4)
@@ -261,6 +293,19 @@ def test_the_clock_set_back_while_the_agent_was_off() -> None:
     assert rows(device) == [(0, 1000, 2), (500, 510, 2)]
     assert device.documents[1].report.measurements[0].clock_change_delta == -500
     assert device.state.last_outage is None
+
+
+def test_changes_of_the_clock_are_not_lost_with_a_report_that_measured_nothing() -> None:
+    device = running()
+    device.use(ADVANTAGE, 2)
+    device.tick(after=10_000)
+    device.tick(after=-3433)
+    device.use(ADVANTAGE, 0)
+    device.use(ADVANTAGE, 2)
+    device.tick(after=-100)
+    device.close(after=10)
+    assert rows(device) == [(0, 10_000, 2), (6467, 6477, 2)]
+    assert device.documents[1].report.measurements[0].clock_change_delta == -3533
 
 
 def test_a_count_that_never_rests_cannot_grow_a_report_for_ever() -> None:

@@ -20,7 +20,7 @@ with warnings.catch_warnings():
     import netconf_client.ncclient
 
 from agent.core.sessions import User
-from tests.netconf.support import NC, TOY, Server
+from tests.netconf.support import NC, TOY, Server, until
 from tests.toy.build import Toy, Users
 
 FILTER = '<status xmlns="urn:example:toy"><uptime/></status>'
@@ -62,7 +62,7 @@ def test_ncclient(server: Server, toy: Toy, device: str) -> None:
         with pytest.raises(RPCError) as caught:
             session.kill_session("4294967295")
         assert caught.value.tag == "invalid-value"
-    assert toy.dispatch.sessions.all() == ()
+    assert until(lambda: toy.dispatch.sessions.all() == ())
 
 
 class Asked(Users):

@@ -1,0 +1,17 @@
+"""Fixtures: one running device for all tests of a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.kit import Device
+
+
+@pytest.fixture(scope="module")
+def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
+    """A running agent with the built-in profile and the users admin, collector and reader."""
+    made = Device.make(tmp_path_factory.mktemp("d") / "d")
+    with made.running():
+        yield made

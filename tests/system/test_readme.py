@@ -1,0 +1,56 @@
+"""The README's first session, typed as it stands there; only the ports are others."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+import re
+
+from tests.system.kit import BIN, ROOT, Device, tool
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_first_session(tmp_path: Path) -> None:
+    """Every command of the session ends well, and so does each Python snippet."""
+    _, _, session = README.partition("## A first session")
+    session, _, _ = session.partition("\n## ")
+    lines = [line.strip() for line in re.sub(r"\\\n\s*", "", session).splitlines() if line.startswith("    ")]
+    commands = [line for line in lines if re.match(r"slp-agent|curl|export|SLP_PASSWORD=", line)]
+    snippets = re.findall(r"```python\n(.*?)```", session, re.DOTALL)
+    (init,) = [line for line in commands if line.startswith("slp-agent init")]
+    (run,) = [line for line in commands if line.startswith("slp-agent run")]
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def typed(text: str) -> str:
+        done = tool("bash", "-euc", f"cd {tmp_path}\n{text}", env=environment)
+        assert done.code == 0, (text, done)
+        return done.out
+
+    assert "SSH host key" in typed(init)
+    assert run == "slp-agent run --state-dir ./device --netconf 127.0.0.1:8300 --restconf 127.0.0.1:8443"
+    device = Device(tmp_path / "device")
+    with device.running():
+        tls = device.restconf.removeprefix("https://").removesuffix("/restconf")
+
+        def ported(text: str) -> str:
+            text = text.replace("127.0.0.1:8300", device.netconf).replace("127.0.0.1:8443", tls)
+            return text.replace("port=8300", f"port={device.address[1]}")
+
+        rest = [ported(line) for line in commands if line not in (init, run)]
+        before = [line for line in rest if not line.startswith("SLP_PASSWORD") and "user add" not in line]
+        (add,) = [line for line in rest if "user add" in line]
+        pull, install = [line for line in rest if line.startswith("SLP_PASSWORD")]
+        shown = typed("\n".join(before))
+        for part in ("voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy"):
+            assert part in shown
+        for snippet in snippets:
+            (tmp_path / "snippet.py").write_text(ported(snippet))
+            typed("python3 snippet.py")
+        with device.recorder() as recorder:
+            recorder.record("voice-session", 0)
+        (file,) = typed(f"{before[0]}\n{add}\n{pull}").split()
+        assert '"payload"' in (tmp_path / file).read_text()
+        # the file comes from an authority, which test_operator.py has
+        assert "scripts/install_code.py" in install
