@@ -144,9 +144,9 @@ def run(
 
     try:
         daemon.become(
-            state_dir,
-            netconf,
-            restconf,
+            state_dir=state_dir,
+            netconf=netconf,
+            restconf=restconf,
             socket=socket,
             socket_group=socket_group,
             lab_clock_rate=lab_clock_rate,
