@@ -28,8 +28,11 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
+from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
+from agent.northbound.file_operations import FileOperations
+from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
@@ -37,16 +40,18 @@ from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
+from agent.northbound.trust_operations import TrustOperations
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import SOCKET_FILE, load_certificate, load_profile
+from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from agent.store.folder import StateFolder
-from agent.store.keystore import JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
+from agent.transport.files import Folders
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +67,17 @@ class Agent:
     dispatch: Dispatch
     committer: Committer
     announced: tuple[str, ...]
+    notifier: Notifier
+    rekey: Rekey | None
 
     def start(self) -> None:
         """Begin to measure, then to serve. Raises what the store raises."""
+        if self.committer.between_lives and self.rekey is not None:
+            # the last life was ended by a factory reset, and the agent before its next one could begin
+            self.committer.renew(self.rekey())
         self.committer.run(Start(secrets.token_hex(8)))
         self.dispatch.start()
+        self.notifier.started(self.committer.state.started_at)
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""
@@ -85,8 +96,22 @@ class _Tell:
             self.notifier(notices, at)
 
 
-def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: bool) -> Agent:
-    """Join schema, core, kernel and seam over a store. Raises what load, schema and the check at start raise."""
+def build(
+    *,
+    profile: Profile,
+    clock: Clock,
+    store: Store,
+    signer: Signer,
+    lab: bool,
+    files: Folders | None = None,
+    rekey: Rekey | None = None,
+) -> Agent:
+    """Join schema, core, kernel and seam over a store.
+
+    Without `files` there is no folder for files, without `rekey` no factory reset.
+
+    Raises what load, schema and the check at start raise.
+    """
     schema = load_schema()
     bindings = Bindings(schema)
     # a clock of N seconds a second is off by N times as much
@@ -96,6 +121,11 @@ def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: 
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     operations = Operations(bindings, committer, settings, profile)
+    files = files or Folders({})
+    saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
+    authorizing = AuthorizationOperations(bindings, committer, files)
+    trusting = TrustOperations(bindings, committer, files)
+    living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -107,7 +137,14 @@ def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: 
         providers=Providers(
             config={CONFIG: settings},
             state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
-            operations={**operations.table(), GET_SCHEMA: monitoring.get_schema},
+            operations={
+                **operations.table(),
+                **saving.table(),
+                **authorizing.table(),
+                **trusting.table(),
+                **living.table(),
+                GET_SCHEMA: monitoring.get_schema,
+            },
             notifications=PUBLISHED,
             front_end=FRONT_END,
             absent=absent(schema),
@@ -120,8 +157,8 @@ def build(*, profile: Profile, clock: Clock, store: Store, signer: Signer, lab: 
     )
     monitoring.watch(dispatch.sessions, dispatch.running)
     settings.load(dispatch.running.tree)
-    tell.notifier = Notifier(bindings, dispatch.hub)
-    return Agent(dispatch, committer, announced)
+    tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
+    return Agent(dispatch, committer, announced, tell.notifier, rekey)
 
 
 def load_schema() -> Schema:
@@ -192,7 +229,15 @@ def open_agent(config: RunConfig) -> RunningAgent:
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
-        agent = build(profile=profile, clock=clock, store=store, signer=keys.signer(), lab=folder.info.lab)
+        agent = build(
+            profile=profile,
+            clock=clock,
+            store=store,
+            signer=keys.signer(),
+            lab=folder.info.lab,
+            files=Folders.at(files_folder(folder, config)),
+            rekey=lambda: _new_device_key(keys),
+        )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         certificate = load_certificate(folder)
@@ -213,6 +258,23 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.callback(ssh_thread.stop)
         server.start()
         return RunningAgent(listening, undo.pop_all())
+
+
+def _new_device_key(keys: Keystore) -> Signer:
+    keys.create_signing_key(DEVICE)
+    return keys.signer()
+
+
+def files_folder(folder: StateFolder, config: RunConfig) -> Path:
+    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
+    and ConfigError where the configured one is none."""
+    if config.files is None:
+        path = folder.path / FILES_FOLDER
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+    if not config.files.is_dir():
+        raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")
+    return config.files.absolute()
 
 
 def make_clock(folder: StateFolder, config: RunConfig) -> Clock:

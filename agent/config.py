@@ -48,3 +48,5 @@ class RunConfig:
     socket_group: str | None = None
     lab_clock_rate: float | None = None
     lab_clock_start: float | None = None
+    files: Path | None = None
+    """The folder that `flash:NAME`, `bootflash:NAME` and NAME lead to; None means `flash` in the state folder."""

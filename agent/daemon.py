@@ -20,15 +20,17 @@ LARGE = 4 * 1024 * 1024
 _M_MMAP_THRESHOLD = -3
 
 
-def become(state_dir: Path, netconf: str, restconf: str, *, socket: Path | None, **others: Any) -> NoReturn:
+PATHS = ("state_dir", "socket", "files")
+
+
+def become(**options: Any) -> NoReturn:
     """Replace this process by one that runs `process.run` with these arguments; same process id, streams, environment.
 
     Raises OSError where the interpreter cannot be started.
     """
-    paths = {"state_dir": str(state_dir), "socket": None if socket is None else str(socket)}
-    options = {**paths, "netconf": netconf, "restconf": restconf, **others}
+    document = json.dumps(options, default=str)  # only paths are no JSON
     # -P: the folder that it is started in is no place to find modules
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "agent.daemon", json.dumps(options)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "agent.daemon", document])  # noqa: S606
 
 
 def main() -> None:
@@ -37,9 +39,11 @@ def main() -> None:
     from agent import process
 
     options = json.loads(sys.argv[1])
-    state_dir, socket = Path(options.pop("state_dir")), options.pop("socket")
+    for name in PATHS:
+        if options[name] is not None:
+            options[name] = Path(options[name])
     try:
-        process.run(state_dir, socket=None if socket is None else Path(socket), **options)
+        process.run(**options)
     except process.Failed as error:
         sys.stderr.write(f"slp-agent: {error}\n")
         sys.exit(1)

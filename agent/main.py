@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import show, usage
+from agent.cli import license, show, usage  # noqa: A004 - the word of the command
 from agent.cli.target import fail
 from agent.config import NETCONF_PORT, RESTCONF_PORT
 
@@ -22,6 +22,7 @@ user_cli = typer.Typer(help="Users of the NETCONF and RESTCONF interfaces.", no_
 cli.add_typer(user_cli, name="user")
 cli.add_typer(usage.cli, name="usage")
 cli.add_typer(show.cli, name="show")
+cli.add_typer(license.cli, name="license")
 
 StateDir = Annotated[Path, typer.Option("--state-dir", envvar="SLP_AGENT_STATE_DIR", help="The agent's state folder.")]
 PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
@@ -38,7 +39,8 @@ TrustAnchors = Annotated[
     list[Path] | None, typer.Option(help="PEM file with the licence authority's root; can be repeated.")
 ]
 KeyFile = Annotated[
-    Path | None, typer.Option(help="Key file that seals secrets; outside the state folder. [default: STATE_DIR.key]")
+    Path | None,
+    typer.Option(show_default="STATE_DIR.key", help="Key file that seals secrets; outside the state folder."),
 ]
 TlsNames = Annotated[
     list[str] | None, typer.Option(help="Further host name or address for the TLS certificate; can be repeated.")
@@ -48,7 +50,9 @@ NetconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where NE
 RestconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where RESTCONF over TLS listens.")]
 Socket = Annotated[
     Path | None,
-    typer.Option(help="Where the local socket is bound, for other users to reach it. [default: STATE_DIR/agent.sock]"),
+    typer.Option(
+        show_default="STATE_DIR/agent.sock", help="Where the local socket is bound, for other users to reach it."
+    ),
 ]
 SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
 LabClockRate = Annotated[
@@ -56,6 +60,10 @@ LabClockRate = Annotated[
 ]
 LabClockStart = Annotated[
     float | None, typer.Option(min=0, max=4_000_000_000, help="Lab folders: epoch seconds at the folder's beginning.")
+]
+FilesFolder = Annotated[
+    Path | None,
+    typer.Option("--files", show_default="STATE_DIR/flash", help="Where flash:NAME, bootflash:NAME and NAME lead to."),
 ]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
@@ -131,6 +139,7 @@ def run(
     socket_group: SocketGroup = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
+    files: FilesFolder = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
@@ -138,14 +147,15 @@ def run(
 
     try:
         daemon.become(
-            state_dir,
-            netconf,
-            restconf,
+            state_dir=state_dir,
+            netconf=netconf,
+            restconf=restconf,
             socket=socket,
             socket_group=socket_group,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,
+            files=files,
         )
     except OSError as error:
         fail(error)

@@ -104,6 +104,7 @@ def run(
     lab_clock_rate: float | None,
     lab_clock_start: float | None,
     log_level: str,
+    files: Path | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
     output = sys.__stdout__
@@ -126,6 +127,7 @@ def run(
             socket_group=socket_group,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
+            files=files,
         )
         with _kept_for_good():
             # the whole agent takes half a second to import, which init and user add do without

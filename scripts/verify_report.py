@@ -12,9 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-anchored = sys.argv[1:2] == ["--anchor"]
+anchored, results = sys.argv[1:2] == ["--anchor"], []
 anchor = x509.load_pem_x509_certificate(Path(sys.argv[2]).read_bytes()) if anchored else None
-results = []
 for text in [Path(name).read_text() for name in sys.argv[3 if anchored else 1 :]] or [sys.stdin.read()]:
     while text := text.strip():
         try:
@@ -32,9 +31,10 @@ for text in [Path(name).read_text() for name in sys.argv[3 if anchored else 1 :]
             else:
                 key = serialization.load_der_public_key(b64decode(signature["public_key"]))
             key.verify(b64decode(signature["value"]), payload, ec.ECDSA(hashes.SHA256()))
-            asset = json.loads(payload)["asset_identification"]
-            udi = "PID:{udi_pid},SN:{udi_serial_number}".format(**asset["instance"]["sudi"])
-            results.append(f"OK {udi},REPORT:{asset['report_id']} sha256:{hashlib.sha256(payload).hexdigest()}")
+            asset = (stated := json.loads(payload))["asset_identification"]
+            number = (asset | stated["meta"])["report_id"]  # in payload version 2 in the one, in 1 in the other
+            key = "PID:{udi_pid},SN:{udi_serial_number},REPORT:{}".format(number, **asset["instance"]["sudi"])
+            results.append(f"OK {key} sha256:{hashlib.sha256(payload).hexdigest()}")
         except Exception as error:
             results.append(f"FAILED {error!r}" if document else "FAILED not JSON or XML, or cut off")
 sys.exit(print(*results, sep="\n") or not results or any(result.startswith("FAILED") for result in results))

@@ -19,8 +19,13 @@ _ATTRIBUTES = (
     ("reporting-ongoing", "Reporting frequency (days)"),
     ("reporting-macd", "Report on change (days)"),
 )
-_SOURCES = {"cisco-default": "CISCO default", "customer-policy": "Customer Policy"}
-_ENFORCEMENT = {
+_SOURCES = {
+    "cisco-default": "CISCO default",
+    "customer-policy": "Customer Policy",
+    "factory-policy": "Factory Policy",
+    "controller-policy": "Controller Policy",
+}
+ENFORCEMENT = {
     "license-enforcement-type-unenforced": "NOT ENFORCED",
     "license-enforcement-type-enforced": "ENFORCED",
     "license-enforcement-type-export": "EXPORT RESTRICTED",
@@ -72,7 +77,7 @@ def usage(licences: list[Tree]) -> str:
             f"  Export status: {_EXPORT[own['export-status']]}",
             f"  Feature Name: {own['feature-name']}",
             f"  Feature Description: {own.get('feature-description', '')}",
-            f"  Enforcement type: {_ENFORCEMENT[own['license-enforcement-type']]}",
+            f"  Enforcement type: {ENFORCEMENT[own['license-enforcement-type']]}",
             f"  License type: {_TERMS[own['license-term-type']]}",
             "",
         ]
@@ -145,7 +150,7 @@ def _reporting(state: Tree) -> Iterator[str]:
     yield "  Next ACK push check: <none>"
     yield f"  Next report push: {when(times.get('next-report-push'))}"
     yield f"  Last report push: {when(times.get('last-report-push'))}"
-    yield "  Last report file write: <none>"
+    yield f"  Last report file write: {when(times.get('last-report-file-write'))}"
     yield ""
 
 

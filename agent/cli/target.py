@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
 from http import HTTPStatus
+import inspect
 import os
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
@@ -45,6 +47,56 @@ def connect(state_dir: Path | None, socket: Path | None, url: str | None, user: 
         fail(f"--url {url}: expected https://HOST:PORT/restconf")
     except UsageUnavailable as error:
         fail(error)
+
+
+def on_agent(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose first parameter is the client of the agent that the usual options name."""
+    hints = get_type_hints(command, include_extras=True)
+    _, *own = inspect.signature(command).parameters.values()
+    ways = inspect.signature(connect).parameters
+    options = {"state_dir": StateDir, "socket": Socket, "url": Url, "user": UserName, "ca": CaFile}
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        with connect(**{name: given.pop(name) for name in ways}) as client:
+            command(client, **given)
+
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in options.items()
+    ]
+    taken = [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
+    run.__signature__ = inspect.Signature([*taken, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {each.name: hints[each.name] for each in own} | options
+    # typer would follow this to the command's own signature
+    del run.__wrapped__
+    return run
+
+
+def call(client: Client, module: str, rpc: str, **given: Any) -> dict[str, Any]:
+    """The output of an RPC, by local names. A refusal ends the program with its return-code and message.
+
+    Python names of what is given use `_` for `-`; None leaves it out.
+    """
+    tree = {name.replace("_", "-"): value for name, value in given.items() if value is not None}
+    body = {f"{module}:input": tree} if tree else None
+    try:
+        answer = client.request("POST", f"/restconf/operations/{module}:{rpc}", body).json
+    except UsageUnavailable as error:
+        fail(error)
+    except UsageRefused as error:
+        fail(f"refused: {error}")
+    output = answer.get(f"{module}:output") if isinstance(answer, dict) else None
+    if not isinstance(output, dict) or "return-code" not in output:
+        fail("the answer has no return-code: is this an slp-agent?")
+    return {name.rpartition(":")[2]: value for name, value in output.items()}
+
+
+def accepted(output: dict[str, Any]) -> dict[str, Any]:
+    """The output, where it was not refused; else the end of the program."""
+    if output["return-code"] not in ("success", "registrationinprogress"):
+        fail(f"refused: {output['return-code']}: {output.get('message', 'the agent gave no reason')}")
+    return output
 
 
 def get(client: Client, path: str) -> Any:

@@ -8,38 +8,28 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.target import STATE_INFO, AsJson, CaFile, Socket, StateDir, Url, UserName, ask, connect, get
-from agent.usage import Recorder
+from agent.cli.target import STATE_INFO, AsJson, ask, get, on_agent
+from agent.usage import Client, Recorder
 
 cli = typer.Typer(help="Usage by licence.", no_args_is_help=True)
 
 
 @cli.command("set")
+@on_agent
 def set_(
+    client: Client,
     name: Annotated[str, typer.Argument(help="Licence name, feature name or entitlement tag.")],
     count: Annotated[int, typer.Argument(min=0, max=4_294_967_295, help="How many are in use from now on; 0 stops.")],
-    state_dir: StateDir = None,
-    socket: Socket = None,
-    url: Url = None,
-    user: UserName = None,
-    ca: CaFile = None,
 ) -> None:
     """Set the count of a licence."""
-    client = connect(state_dir, socket, url, user, ca)
     ask(lambda: Recorder(client).record(name, count))
 
 
 @cli.command("list")
-def list_(
-    state_dir: StateDir = None,
-    socket: Socket = None,
-    url: Url = None,
-    user: UserName = None,
-    ca: CaFile = None,
-    as_json: AsJson = False,
-) -> None:
+@on_agent
+def list_(client: Client, as_json: AsJson = False) -> None:
     """All licences with their counts."""
-    licences = get(connect(state_dir, socket, url, user, ca), f"{STATE_INFO}/usage") or []
+    licences = get(client, f"{STATE_INFO}/usage") or []
     rows = [
         {"name": one["short-name"], "count": one["count"], "entitlement-tag": one["entitlement-tag"]}
         for one in licences

@@ -229,6 +229,12 @@ def check_trust_code(
     certificate.check_time(now, skew)
 
 
+def check_anchor(der: bytes) -> bool:
+    """Whether it is a self-signed root that may issue certificates. Raises CertificateInvalid when it is unreadable."""
+    anchor = Certificate(der, "the trust anchor")
+    return anchor.may_issue and anchor.issued_by(anchor)
+
+
 def read_anchors(pem: bytes) -> tuple[bytes, ...]:
     """All roots (DER) of a PEM text, as `--trust-anchor` files hold them.
 
@@ -243,8 +249,7 @@ def read_anchors(pem: bytes) -> tuple[bytes, ...]:
     anchors: list[bytes] = []
     for entry in found:
         der = entry.public_bytes(serialization.Encoding.DER)
-        anchor = Certificate(der, "the trust anchor")
-        if not anchor.may_issue or not anchor.issued_by(anchor):
+        if not check_anchor(der):
             raise NotASigner("the trust anchor must be a self-signed root that may issue certificates")
         anchors.append(der)
     return tuple(anchors)

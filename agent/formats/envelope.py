@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agent.formats import certificates, documents, jsontext, rum, smartlicense
+from agent.formats import certificates, documents, jsontext, requests, rum, smartlicense
 from agent.formats.certificates import Certificate
 from agent.formats.documents import Account, Document, Heading, Kind, TrustCode
 from agent.formats.errors import (
@@ -28,10 +28,13 @@ from agent.formats.errors import (
     UnknownCritical,
     UnknownType,
     UnsupportedVersion,
+    UtilityFlagMissing,
+    UtilityNotEnabled,
     WrongAddressee,
     WrongKey,
 )
 from agent.formats.jsontext import Members
+from agent.formats.requests import Request, TrustRequest
 from agent.formats.rum import Report
 from agent.formats.signing import from_base64, key_id, load_public_key, payload_digest, public_bytes, verify
 from agent.formats.udi import Udi
@@ -70,6 +73,20 @@ class Opened:
         return Floor(self.document.heading.serial, self.digest)
 
 
+class Rejected(NamedTuple):
+    """A document of a file that failed a check; `kind` is what its element promised, None for one without element."""
+
+    kind: Kind | None
+    error: DocumentError
+
+
+class Opening(NamedTuple):
+    """What a file held: the documents to put into effect, in this order, and those that failed."""
+
+    opened: list[Opened]
+    rejected: list[Rejected]
+
+
 def open_documents(
     data: bytes,
     *,
@@ -80,20 +97,28 @@ def open_documents(
     skew: int,
     lab: bool,
     floor: Callable[[Kind], Floor | None],
-) -> list[Opened]:
-    """Verify all documents of a smartLicense file, or one bare JSON document; all of them pass or none.
+    utility: bool = False,
+) -> Opening:
+    """Verify the documents of a smartLicense file, or one bare JSON document, each by itself.
 
     `device_key` is the device's own public key (DER SubjectPublicKeyInfo), `anchors` are root certificates (DER),
     `now` is in epoch seconds, `skew` in seconds, `lab` says whether this is a lab instance, `floor` gives the last
-    accepted document of a kind. The result is in the order of effect: trust codes, policies, acknowledgements, each
-    by rising serial. Raises a subclass of DocumentError.
+    accepted document of a kind, `utility` says whether the instance is in utility mode, for which every document must
+    be flagged. The opened are in the order of effect, that of documents.KINDS, and within a kind by rising serial.
+    Raises a subclass of DocumentError when the file itself cannot be read.
     """
-    found = _unwrap(data)
-    door = _Door(addressee, device_key, tuple(anchors), now, skew, lab)
-    verified = sorted((door.verify(kind, text) for kind, text in found), key=lambda v: (v.rank, v.serial))
-    return [
-        opened for kind in documents.KINDS for opened in _admit([v for v in verified if v.kind == kind], floor(kind))
-    ]
+    door = _Door(addressee, device_key, tuple(anchors), now, skew, lab, utility)
+    verified: list[_Verified] = []
+    opening = Opening([], [])
+    for kind, text in _unwrap(data):
+        try:
+            verified.append(door.verify(kind, text))
+        except DocumentError as error:
+            opening.rejected.append(Rejected(kind, error))
+    verified.sort(key=lambda v: v.serial)
+    for kind in documents.KINDS:
+        _admit([v for v in verified if v.kind == kind], floor(kind), opening)
+    return opening
 
 
 def _unwrap(data: bytes) -> list[tuple[Kind | None, str | bytes]]:
@@ -116,32 +141,28 @@ class _Verified(NamedTuple):
         return self.document.kind
 
     @property
-    def rank(self) -> int:
-        return documents.KINDS.index(self.document.kind)
-
-    @property
     def serial(self) -> int:
         return self.document.heading.serial
 
 
-def _admit(verified: list[_Verified], last: Floor | None) -> list[Opened]:
+def _admit(verified: list[_Verified], last: Floor | None, opening: Opening) -> None:
     """The serial rule over the documents of one kind, in order of their serials."""
     again = last is not None and any((v.serial, v.digest) == (last.serial, last.digest) for v in verified)
-    opened: list[Opened] = []
     for document, digest in verified:
         serial = document.heading.serial
         taken = last is not None and (serial, digest) == (last.serial, last.digest)
         # A file is imported whole, so when its newest document is the last accepted one, the older ones were in then.
         rides_along = again and last is not None and serial < last.serial
         if not taken and not rides_along and last is not None and serial <= last.serial:
-            raise StaleSerial(
+            stale = StaleSerial(
                 f"{document.kind} {serial} is not newer than number {last.serial}, which was accepted; "
                 "send the reports again for a new one"
             )
-        opened.append(Opened(document, digest, taken or rides_along))
+            opening.rejected.append(Rejected(document.kind, stale))
+            continue
+        opening.opened.append(Opened(document, digest, taken or rides_along))
         if serial > (last.serial if last else -1):
             last = Floor(serial, digest)
-    return opened
 
 
 class _Envelope(NamedTuple):
@@ -170,6 +191,7 @@ class _Door:
     now: int
     skew: int
     lab: bool
+    utility: bool
 
     def verify(self, expected: Kind | None, text: str | bytes) -> _Verified:
         """All checks but the serial rule, which needs the other documents of the file."""
@@ -238,12 +260,17 @@ class _Door:
             account=None
             if account is None
             else Account(account.text("smart_account"), account.text("virtual_account")),
+            utility=payload.optional_boolean("utility") or False,
         )
 
     def _check_heading(self, heading: Heading) -> None:
         if not heading.udi.same(self.addressee):
             raise WrongAddressee(f"the document is for {heading.udi.key}; this instance is {self.addressee.key}")
         _check_lab(heading.lab, self.lab, "document")
+        if self.utility and not heading.utility:
+            raise UtilityFlagMissing("the document is not flagged for utility mode, in which this instance is")
+        if heading.utility and not self.utility:
+            raise UtilityNotEnabled("the document is for utility mode; enable it, or ask for another document")
         if heading.issued > self.now + self.skew:
             raise IssuedInFuture(f"issued {heading.issued - self.now} s in the future; check the clock")
         if heading.expires is not None and heading.expires < self.now - self.skew:
@@ -308,6 +335,41 @@ def open_report(
     if report.trust_request is not None and report.trust_request != public_key:
         raise WrongKey("the report asks for a trust code for a key other than the one that signed it")
     return SignedReport(report, payload_digest(envelope.payload), public_key, signing_type, document)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedRequest:
+    """A verified request of a device: `public_key` (DER SubjectPublicKeyInfo) made the signature."""
+
+    request: Request
+    digest: str
+    public_key: bytes
+    document: bytes
+
+
+def open_request(document: bytes, *, now: int, skew: int, lab: bool) -> SignedRequest:
+    """Verify one request document, at the authority, which then compares `public_key` with the instance's pin.
+
+    The result proves that one key made the whole request. Raises a subclass of DocumentError.
+    """
+    envelope = _envelope(document, "the request", requests.MAX_REQUEST)
+    kind = envelope.header.text("type", 64)
+    if kind not in requests.REQUEST_KINDS:
+        raise UnknownType(f"document type {kind!r:.80} is no request; known are {', '.join(requests.REQUEST_KINDS)}")
+    public_key, _ = _report_key(envelope.signature)
+    udi = _sudi(envelope.signature)
+    if not verify(public_key, _base64(envelope.signature, "value", 256), envelope.payload.encode("utf-8")):
+        raise BadSignature("the signature does not fit the payload; the request was altered or serialised anew")
+    request = requests.read_payload(envelope.payload, envelope.header.raw())
+    heading = request.heading
+    if not heading.udi.same(udi):
+        raise HeaderMismatch(f"the signature names {udi.key}, the signed payload {heading.udi.key}")
+    _check_lab(heading.lab, lab, "request")
+    if heading.time > now + skew:
+        raise IssuedInFuture(f"the request is from {heading.time - now} s in the future; set the device's clock")
+    if isinstance(request, TrustRequest) and request.public_key != public_key:
+        raise WrongKey("the request asks for a trust code for a key other than the one that signed it")
+    return SignedRequest(request, payload_digest(envelope.payload), public_key, document)
 
 
 def _sudi(signature: Members) -> Udi:

@@ -107,6 +107,18 @@ class LabMismatch(DocumentError):
     reason = "lab-mismatch"
 
 
+class UtilityFlagMissing(DocumentError):
+    """This instance is in utility mode, and the document is not flagged for it."""
+
+    reason = "utility-flag-missing"
+
+
+class UtilityNotEnabled(DocumentError):
+    """The document is flagged for utility mode, and this instance is not in it."""
+
+    reason = "utility-not-enabled"
+
+
 class IssuedInFuture(DocumentError):
     """Issued later than now, by more than the allowed clock skew."""
 

@@ -26,6 +26,8 @@ def issue(document: Document, signer: Signer, certificate: bytes) -> bytes:
     if heading.expires is not None:
         members["expires"] = heading.expires
     members["lab"] = heading.lab
+    if heading.utility:
+        members["utility"] = True
     if heading.account is not None:
         members["account"] = heading.account._asdict()
     members["body"] = body(document)

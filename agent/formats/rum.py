@@ -1,13 +1,13 @@
 """Values of RUM reports, their payload string and the sealed document; what comes back is checked in envelope.py.
 
-Times are epoch seconds, spans are half-open. Payload version 2.0 in its public shape (slp-facts 4.2, 4.3) with
-members of our own, all of them in docs/formats.md.
+Times are epoch seconds, spans are half-open. Payload versions 1.0 and 2.0 in their public shapes (slp-facts 4.2, 4.3)
+with members of our own, all of them in docs/formats.md.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from agent.formats import jsontext
 from agent.formats.errors import InvalidContent, UnsupportedVersion
@@ -15,12 +15,14 @@ from agent.formats.jsontext import Members
 from agent.formats.signing import Signer, from_base64, payload_digest, to_base64
 from agent.formats.udi import Udi
 
-VERSION = "2.0"
+Version = Literal["1.0", "2.0"]
+VERSIONS: tuple[Version, ...] = ("1.0", "2.0")
 SAMPLE_SECONDS = 900
 MAX_MEASUREMENTS = 1000
 """Rows in one report: close it before it grows past this."""
 MAX_DOCUMENT = 1024 * 1024
 MAX_OUTAGES = 100
+MAX_PERIPHERALS = 5000
 CUSTOMER_TAGS = ("tag1", "tag2", "tag3", "tag4")
 CUSTOMER_INFO = ("city", "country", "id", "name", "postalcode", "state", "street")
 
@@ -36,6 +38,9 @@ class Measurement:
     termination_reason: str | None = None
     clock_change_delta: int | None = None
     """Seconds by which the clock was set during the span (negative: set back)."""
+    added: tuple[Udi, ...] = ()
+    removed: tuple[Udi, ...] = ()
+    """Peripherals that came or went at the start of the span or, in the last one, at its end."""
 
 
 class Outage(NamedTuple):
@@ -83,22 +88,27 @@ class Report:
     trust_request: bytes | None = None
     """DER SubjectPublicKeyInfo of the signing key, when the device asks for a trust code."""
     metric_name: str = "ENTITLEMENT"
+    version: Version = "2.0"
+    """The payload's shape."""
 
 
 def payload(report: Report) -> str:
     """The exact string that is signed. Raises InvalidContent when the report breaks a rule that a reader checks."""
-    text = jsontext.dump(
-        {
-            "version": VERSION,
-            "asset_identification": {
-                "asset": {"name": report.software_tag},
-                "instance": {"sudi": report.udi.sudi(), "epoch": report.epoch},
-                "report_id": report.report_id,
-            },
-            "meta": _meta(report),
-            "measurements": [_row(row, report.metric_name) for row in report.measurements],
-        }
-    )
+    asset: dict[str, Any] = {
+        "asset": {"name": report.software_tag},
+        "instance": {"sudi": report.udi.sudi(), "epoch": report.epoch},
+    }
+    meta = _meta(report)
+    if report.version == "1.0":
+        head: dict[str, Any] = {}
+        meta = {"report_id": report.report_id, **meta}
+        if not report.utility_enabled:
+            del meta["utility_enabled"]
+    else:
+        head = {"version": report.version}
+        asset["report_id"] = report.report_id
+    rows = [_row(row, report.metric_name) for row in report.measurements]
+    text = jsontext.dump({**head, "asset_identification": asset, "meta": meta, "measurements": rows})
     read_payload(text)
     return text
 
@@ -130,11 +140,14 @@ def _meta(report: Report) -> dict[str, Any]:
 
 
 def _row(row: Measurement, metric_name: str) -> dict[str, Any]:
-    meta: dict[str, str] = {}
+    meta: dict[str, Any] = {}
     if row.termination_reason is not None:
         meta["termination_reason"] = row.termination_reason
     if row.clock_change_delta is not None:
         meta["clock_change_delta"] = str(row.clock_change_delta)
+    for name, udis in (("added_sudi_list", row.added), ("removed_sudi_list", row.removed)):
+        if udis:
+            meta[name] = [udi.sudi() for udi in udis]
     return {
         "log_time": row.log_time,
         "metric_name": metric_name,
@@ -187,16 +200,14 @@ def digest_of(document: bytes) -> str:
 def read_payload(text: str) -> Report:
     """Parse a payload string whose signature fits. Raises Malformed, UnsupportedVersion, InvalidContent, TooLarge."""
     members = Members(jsontext.load(text, "the payload", MAX_DOCUMENT), "payload", InvalidContent)
-    version = members.text("version", 16)
-    if version.split(".")[0] != VERSION.split(".", maxsplit=1)[0]:
-        raise UnsupportedVersion(f"payload version {version} is not known; this release reads {VERSION}")
+    version = _version(members)
     asset = members.object("asset_identification")
     instance = asset.object("instance")
     meta = members.object("meta")
     chain = meta.object("chain")
     rows = [_read_row(row) for row in members.objects("measurements", MAX_MEASUREMENTS)]
     report = Report(
-        report_id=asset.integer("report_id", 1),
+        report_id=(meta if version == "1.0" else asset).integer("report_id", 1),
         udi=_udi(instance.object("sudi")),
         epoch=instance.text("epoch", 64),
         sequence=chain.integer("sequence", 1),
@@ -210,7 +221,7 @@ def read_payload(text: str) -> Report:
         ha_udi=tuple(
             HaUdi(member.text("role", 16), _udi(member.object("sudi"))) for member in meta.objects("ha_udi", 64)
         ),
-        utility_enabled=meta.boolean("utility_enabled"),
+        utility_enabled=_utility(meta, version),
         lab=meta.boolean("lab"),
         hostname=meta.optional_text("hostname"),
         customer_tags=_pairs(meta.optional_object("customer_tags"), CUSTOMER_TAGS, 127),
@@ -218,9 +229,29 @@ def read_payload(text: str) -> Report:
         outages=_outages(meta),
         trust_request=_trust_request(meta),
         metric_name=rows[0][0] if rows else "",
+        version=version,
     )
     _check(report, [name for name, _ in rows])
     return report
+
+
+def _version(members: Members) -> Version:
+    """The shape of a payload: version 1 carries no number, and no other number is known."""
+    stated = members.optional_text("version", 16)
+    for version in VERSIONS:
+        if (stated or "1").split(".")[0] == version.split(".")[0]:
+            return version
+    raise UnsupportedVersion(f"payload version {stated} is not known; this release reads {' and '.join(VERSIONS)}")
+
+
+def _utility(meta: Members, version: Version) -> bool:
+    if version == "1.0":
+        return meta.optional_boolean("utility_enabled") or False
+    return meta.boolean("utility_enabled")
+
+
+def _peripherals(meta: Members, name: str) -> tuple[Udi, ...]:
+    return tuple(_udi(entry) for entry in meta.objects(name, MAX_PERIPHERALS)) if name in meta else ()
 
 
 def _read_row(members: Members) -> tuple[str, Measurement]:
@@ -239,6 +270,8 @@ def _read_row(members: Members) -> tuple[str, Measurement]:
         log_time=members.integer("log_time"),
         termination_reason=meta.optional_text("termination_reason", 64),
         clock_change_delta=None if delta is None else int(delta),
+        added=_peripherals(meta, "added_sudi_list"),
+        removed=_peripherals(meta, "removed_sudi_list"),
     )
     interval = members.integer("sample_interval")
     if row.end < row.start or interval != row.end - row.start:

@@ -1,6 +1,6 @@
-"""The smartLicense XML container: documents of the authority, and usage files with reports; nothing is verified here.
+"""The smartLicense XML container: the authority's documents, usage files and request files; nothing is verified here.
 
-Source: slp-facts 4.4 (saved usage file), 4.5 (ACK file), 3 (policy file with its own root).
+Source: slp-facts 4.4 (saved usage file), 4.5 (ACK file), 3 (policy file with its own root), 5 (request file).
 """
 
 from __future__ import annotations
@@ -11,20 +11,24 @@ from xml.sax.saxutils import escape
 
 from lxml import etree
 
-from agent.formats import jsontext
+from agent.formats import jsontext, requests
 from agent.formats.documents import Kind
 from agent.formats.errors import Malformed, NoDocument, TooLarge
 from agent.formats.jsontext import Members
+from agent.formats.requests import AuthorizationRequest, Key, Request, TrustRequest
 from agent.formats.udi import Udi
 
 ELEMENTS: dict[str, Kind] = {
     "smartLicenseTrustCode": "trust-code",
     "smartLicensePolicy": "policy",
+    "smartLicenseAuthorization": "authorization",
     "smartLicenseRumAck": "acknowledgement",
+    "smartLicenseTrustAnchors": "trust-anchors",
 }
 """Which element carries which kind of document, in the order of writing."""
 MAX_USAGE_FILE = 64 * 1024 * 1024
 MAX_REPORTS = 20_000
+MAX_REQUESTS = 1_000
 _OPTIONS = {
     "resolve_entities": False,
     "no_network": True,
@@ -90,15 +94,69 @@ class UsageFile:
 
 def write_usage(info: SystemInfo, reports: Sequence[bytes]) -> bytes:
     """A usage file as `license smart save usage` writes it; every report stays byte for byte in a CDATA section."""
+    parts = [_write_info(info)]
+    parts.extend(b"<RUMReport><![CDATA[" + _cdata(report) + b"]]></RUMReport>" for report in reports)
+    return b"<smartLicense>" + b"".join(parts) + b"</smartLicense>\n"
+
+
+def _write_info(info: SystemInfo) -> bytes:
     device: dict[str, object] = {"sudi": info.udi.sudi(), "software_tag_identifier": info.software_tag}
     if info.hostname is not None:
         device["hostname"] = info.hostname
     data = jsontext.dump(
         {**device, "timestamp": info.timestamp, "nonce": info.nonce, "device_list": [device]},
     )
-    parts = [f"<smartLicenseSystemInfo><data>{escape(data)}</data></smartLicenseSystemInfo>".encode()]
-    parts.extend(b"<RUMReport><![CDATA[" + _cdata(report) + b"]]></RUMReport>" for report in reports)
+    return f"<smartLicenseSystemInfo><data>{escape(data)}</data></smartLicenseSystemInfo>".encode()
+
+
+def write_requests(info: SystemInfo, entries: Sequence[tuple[Request, bytes]]) -> bytes:
+    """A request file: authorization requests and returns in one element, trust requests in another.
+
+    Each entry is a request and the signed document that it was sealed to. The public members beside the document are
+    for tools that read the file; the authority believes the document only.
+    """
+    trust, authorization = [], []
+    for request, document in entries:
+        members: dict[str, object] = {"sudi": request.heading.udi.sudi()}
+        if isinstance(request, TrustRequest):
+            trust.append({**members, "request": document.decode("ascii")})
+            continue
+        asks = isinstance(request, AuthorizationRequest)
+        keys: Sequence[Key] = request.keys if isinstance(request, AuthorizationRequest) else ()
+        members["keys"] = [{"entitlement": key.tag, "count": key.count} for key in keys]
+        members["confirm_code"] = request.confirmation or ""
+        members["remove_code"] = "" if asks else requests.return_string(document)
+        authorization.append({**members, "request": document.decode("ascii")} if asks else members)
+    parts = [_write_info(info)]
+    for element, members_list in (("smartLicenseAuthRequest", authorization), ("smartLicenseTrustRequest", trust)):
+        if members_list:
+            parts.append(f"<{element}><data>{escape(jsontext.dump(members_list))}</data></{element}>".encode())
     return b"<smartLicense>" + b"".join(parts) + b"</smartLicense>\n"
+
+
+def read_requests(data: bytes) -> tuple[bytes, ...]:
+    """The request documents of a file, still unverified bytes. Raises Malformed, TooLarge or NoDocument."""
+    root = _parse(data, jsontext.MAX_BYTES)
+    if root.tag != "smartLicense":
+        raise Malformed(f"the root element must be smartLicense, not {root.tag!s:.80}")
+    found: list[bytes] = []
+    for element in root:
+        if element.tag in ("smartLicenseAuthRequest", "smartLicenseTrustRequest"):
+            entries = jsontext.load(_data(element), str(element.tag))
+            members = Members({"requests": entries}, str(element.tag))
+            found.extend(_read_request(entry) for entry in members.objects("requests", MAX_REQUESTS))
+    if not found:
+        raise NoDocument("the file holds no smartLicenseAuthRequest or smartLicenseTrustRequest; nothing is asked for")
+    if len(found) > MAX_REQUESTS:
+        raise TooLarge(f"the file holds {len(found)} requests; at most {MAX_REQUESTS} are accepted")
+    return tuple(found)
+
+
+def _read_request(entry: Members) -> bytes:
+    document = entry.optional_text("request", requests.MAX_REQUEST)
+    if document is not None:
+        return document.encode("utf-8")
+    return requests.from_return_string(entry.text("remove_code", 2 * requests.MAX_REQUEST))
 
 
 def read_usage(data: bytes) -> UsageFile:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.formats.udi import Udi
 from agent.licensing.settings import Settings
 
 
@@ -40,11 +41,16 @@ class ApplySettings:
 
 @dataclass(frozen=True, slots=True)
 class RecordUsage:
-    """An application uses `count` of the licence with this name, feature name or entitlement tag; 0: no longer."""
+    """An application uses `count` of the licence with this name, feature name or entitlement tag; 0: no longer.
+
+    `added` and `removed` are peripherals, such as access points, that came or went with the change.
+    """
 
     licence: str
     count: int
     who: str = ""
+    added: tuple[Udi, ...] = ()
+    removed: tuple[Udi, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,88 @@ class MarkDelivered:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteSaved:
+    """The documents of these reports were written to a file; `delivered`: a collector did it, as by MarkDelivered."""
+
+    report_ids: tuple[int, ...]
+    delivered: bool
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """Close what is measured and let a transport push it, and fetch what waits, at once."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareReset:
+    """Close all reports and measure nothing more, so that they can be saved before a factory reset."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FactoryReset:
+    """End this life of the instance; `discard` gives up reports that never left, and authorization codes."""
+
+    discard: bool = False
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AskPermission:
+    """May `count` of this licence be used, forwarding so many megabits a second? Changes nothing."""
+
+    licence: str
+    count: int = 1
+    throughput_mbps: int | None = None
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAuthorization:
+    """Ask the authority for a code for `count` of a licence: beside the installed one's (`add`) or in its place.
+
+    `online`: queue it for a transport; otherwise the reply carries the request file.
+    """
+
+    licence: str
+    count: int = 1
+    add: bool = True
+    online: bool = False
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAuthorizationRequest:
+    """Give the request file of the code that was asked for."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnAuthorization:
+    """Remove every authorization code and give the return string."""
+
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestTrust:
+    """Ask the authority for a trust code, with an ID token if there is one; `force` replaces one issued before.
+
+    `online`: queue it for a transport; otherwise the reply carries the request file.
+    """
+
+    token: str | None = None
+    force: bool = False
+    online: bool = False
+    who: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ImportContent:
     """Install the documents of a file of the authority, as they came."""
 
@@ -71,5 +159,22 @@ class ImportContent:
 
 
 Command = (
-    Start | Stop | Tick | InstallAnchors | ApplySettings | RecordUsage | CloseReports | MarkDelivered | ImportContent
+    Start
+    | Stop
+    | Tick
+    | InstallAnchors
+    | ApplySettings
+    | RecordUsage
+    | CloseReports
+    | MarkDelivered
+    | NoteSaved
+    | Sync
+    | PrepareReset
+    | FactoryReset
+    | AskPermission
+    | RequestAuthorization
+    | SaveAuthorizationRequest
+    | ReturnAuthorization
+    | RequestTrust
+    | ImportContent
 )

@@ -13,8 +13,8 @@ from agent.licensing.usage import DAILY_SECONDS, SAMPLE_SECONDS
 
 DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
-FIRST_PUSH_SECONDS = 120
-"""The first push is planned this long after a start (slp-facts section 4.6)."""
+UTILITY_DAYS = 30
+"""In utility mode an acknowledgement must be installed this often (slp-facts section 8)."""
 
 
 def classes_in_use(state: State, profile: Profile) -> frozenset[PolicyClass]:
@@ -27,7 +27,7 @@ def in_policy_days(state: State, profile: Profile) -> int:
 
     Before the first acknowledged report that is the first-report requirement, afterwards the reporting frequency.
     """
-    policy = in_force(state.policy)
+    policy = in_force(state.policies)
     values = (
         policy.days[name].first if state.report_ack_at is None else policy.days[name].ongoing
         for name in classes_in_use(state, profile)
@@ -39,25 +39,29 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
     """The second by which the next acknowledgement must have come; None when none is required.
 
     The earlier of: last ACK (before the first one: the first use, or the later installation of a policy or trust
-    code) plus the policy's days, and each unreported licence change plus the days of its class for changes.
+    code) plus the policy's days, and each unreported licence change plus the days of its class for changes. In utility
+    mode also, whatever the policy says, 30 days after the last ACK. A controller's device has none.
     """
-    policy = in_force(state.policy)
-    if not policy.ack_required or state.first_used_at is None:
+    if state.first_used_at is None or state.settings.mode == "controller":
         return None
-    due = [at + days * DAY for at, days in _changes(state, profile, policy)]
-    days = in_policy_days(state, profile)
-    if days > 0:
-        if state.report_ack_at is not None and state.last_ack_at is not None:
-            since = state.last_ack_at
-        else:
-            since = max(state.first_used_at, state.last_ack_at or 0)
-        due.append(since + days * DAY)
+    if state.report_ack_at is not None and state.last_ack_at is not None:
+        since = state.last_ack_at
+    else:
+        since = max(state.first_used_at, state.last_ack_at or 0)
+    due = [since + UTILITY_DAYS * DAY] if state.settings.utility_enabled else []
+    policy = in_force(state.policies)
+    if policy.ack_required:
+        due += [at + days * DAY for at, days in _changes(state, profile, policy)]
+        if days := in_policy_days(state, profile):
+            due.append(since + days * DAY)
     return min(due, default=None)
 
 
 def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, int]]:
     """For each unreported change that needs a report: when it counts from, and how many days there are."""
-    installed = [each.installed_at for each in (state.policy, state.trust) if each is not None]
+    installed = [each.installed_at for each in state.policies.values()]
+    if state.trust is not None and not state.trust.factory:
+        installed.append(state.trust.installed_at)
     earliest = max(installed, default=0)
     found = []
     for tag, at in state.changes.items():
@@ -73,9 +77,11 @@ def push_interval_days(state: State, profile: Profile) -> int:
     0 means no reporting: licences are in use, or were changed, and the policy requires no report for any of them.
     """
     configured = state.settings.interval_days or DEFAULT_INTERVAL_DAYS
-    limits = [days for _, days in _changes(state, profile, in_force(state.policy))]
+    limits = [days for _, days in _changes(state, profile, in_force(state.policies))]
     if days := in_policy_days(state, profile):
         limits.append(days)
+    if state.settings.utility_enabled:
+        limits.append(UTILITY_DAYS)
     if not limits and (state.changes or classes_in_use(state, profile)):
         return 0
     return min([configured, *limits])
@@ -84,12 +90,12 @@ def push_interval_days(state: State, profile: Profile) -> int:
 def next_push(state: State, profile: Profile, now: int) -> int | None:
     """When the next push is planned, even while the transport is off; None when nothing has to be reported.
 
-    Two minutes after the start, then an interval after the last planned one.
+    Two minutes after a start, a licence change, or a policy that was installed or removed; then every interval.
     """
     interval = push_interval_days(state, profile) * DAY
-    if not state.running or interval == 0 or state.first_used_at is None:
+    if not state.running or interval == 0 or state.first_used_at is None or state.settings.mode == "controller":
         return None
-    first = state.started_at + FIRST_PUSH_SECONDS
+    first = state.push_from
     if now < first:
         return first
     return first + ((now - first) // interval + 1) * interval

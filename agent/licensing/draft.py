@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
 from agent.licensing import reports
+from agent.licensing import trusting as trust
 from agent.licensing.events import ClockChanged, CloseReason, Event, ReportDiscarded, ReportOpened
 from agent.licensing.evolve import evolve
 from agent.licensing.notices import Notice
@@ -23,7 +24,8 @@ CLOCK_TOLERANCE = 60
 class Context:
     """What the kernel decides with, apart from state and time.
 
-    `skew` is by how many seconds the authority's clock and ours may differ; `lab` whether this state folder is a lab.
+    `skew` is by how many seconds the authority's clock and ours may differ; `lab` whether this state folder is a lab;
+    `online` whether a transport is there that can carry requests to the authority.
     """
 
     profile: Profile
@@ -31,6 +33,7 @@ class Context:
     reads: ReportReads
     lab: bool = False
     skew: int = DEFAULT_SKEW
+    online: bool = False
 
 
 class Draft:
@@ -59,6 +62,11 @@ class Draft:
         self.emit(ClockChanged(self.at, self.clock_delta))
         self.open_all()
 
+    @property
+    def measures(self) -> bool:
+        """Whether usage goes into reports: a controller's device records none, and one about to be reset no more."""
+        return self.state.settings.mode == "autonomous" and not self.state.resetting
+
     def in_report(self) -> list[str]:
         """The tags with an open report."""
         return [tag for tag, use in self.state.licences.items() if use.report is not None]
@@ -69,6 +77,8 @@ class Draft:
 
     def open_all(self, tags: Iterable[str] | None = None) -> None:
         """Begin a report for every licence (of `tags`) that is in use and has none."""
+        if not self.measures:
+            return
         for tag in self.state.licences if tags is None else tags:
             use = self.state.licences[tag]
             if use.count > 0 and use.report is None:
@@ -95,6 +105,8 @@ class Draft:
                     profile=self.context.profile,
                     signer=self.context.signer,
                     lab=self.context.lab,
+                    certificate=trust.certificate(self.state, at),
+                    ask_trust=trust.report_asks(self.state, at),
                 )
             )
 

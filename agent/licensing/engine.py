@@ -6,62 +6,65 @@ reads a clock, a file or a socket; the only reads are those of `Context.reads`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agent.licensing import deadlines, imports, marking, notices, reports
+from agent.licensing import authorization, deadlines, imports, marking, modes, notices, reminders, reports, reset, trust
 from agent.licensing.commands import (
     ApplySettings,
+    AskPermission,
     CloseReports,
     Command,
+    FactoryReset,
     ImportContent,
     InstallAnchors,
     MarkDelivered,
+    NoteSaved,
+    PrepareReset,
     RecordUsage,
+    RequestAuthorization,
+    RequestTrust,
+    ReturnAuthorization,
+    SaveAuthorizationRequest,
     Start,
     Stop,
+    Sync,
     Tick,
 )
 from agent.licensing.draft import Context, Draft
 from agent.licensing.events import (
-    AnchorsInstalled,
     ClockChanged,
     Event,
     OutageRecorded,
     ReportClosed,
     Sampled,
-    SettingsApplied,
     Started,
     Stopped,
+    SyncAsked,
     UsageRecorded,
+    UsageSaved,
 )
 from agent.licensing.evolve import evolve
-from agent.licensing.imports import DocumentResult
 from agent.licensing.notices import Notice, UsageWasRefused
+from agent.licensing.permission import permission
 from agent.licensing.profile import Licence
 from agent.licensing.refusals import SUCCESS, code
-from agent.licensing.state import State
-from agent.licensing.usage import MAX_COUNT
+from agent.licensing.reply import Reply, refusal
+from agent.licensing.state import LicenceUse, State
+from agent.licensing.usage import PERIPHERALS_SIZE, Peripherals
 
 __all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
 
 
+MAX_PERIPHERALS = 500
+"""Peripherals that one command may name."""
+
+
+NOTICE_SECONDS = 3600
+"""How often it is asked what has come with time: ends and deadlines are dates, and asking costs more than a sample."""
+
+
 class NotRunningError(ValueError):
     """A command came before Start or after Stop; the caller's order is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer to a command. `code` is a name of error-enum; `reason` is the table's slug when it was refused.
-
-    `report_ids` and `report_keys` are the reports that the command closed, `documents` what became of an import's.
-    """
-
-    code: str = SUCCESS
-    message: str = ""
-    reason: str | None = None
-    report_ids: tuple[int, ...] = ()
-    report_keys: tuple[str, ...] = ()
-    documents: tuple[DocumentResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,20 @@ def _run(draft: Draft, command: Command) -> Reply:
             return _mark(draft, command)
         case ImportContent():
             return _import(draft, command)
+        case RequestTrust():
+            return trust.request(draft, command.token, command.force, command.online)
+        case AskPermission() | RequestAuthorization() | SaveAuthorizationRequest() | ReturnAuthorization():
+            return _authorization(draft, command)
         case ApplySettings():
-            return _apply(draft, command)
+            return modes.apply(draft, command.settings)
+        case NoteSaved():
+            return _saved(draft, command)
+        case Sync():
+            return _sync(draft)
+        case PrepareReset():
+            return reset.prepare(draft)
+        case FactoryReset():
+            return reset.run(draft, command.discard)
         case Start():
             return _start(draft, command)
         case Stop():
@@ -110,8 +125,33 @@ def _run(draft: Draft, command: Command) -> Reply:
         case InstallAnchors():
             if command.anchors != draft.state.anchors:
                 draft.settle_clock()
-                draft.emit(AnchorsInstalled(draft.at, command.anchors))
+                draft.emit(trust.anchors_installed(draft, command.anchors))
             return Reply()
+
+
+def _authorization(
+    draft: Draft, command: AskPermission | RequestAuthorization | SaveAuthorizationRequest | ReturnAuthorization
+) -> Reply:
+    match command:
+        case AskPermission():
+            answer = permission(
+                draft.state,
+                draft.context.profile,
+                command.licence,
+                command.count,
+                draft.at,
+                command.throughput_mbps,
+            )
+            return replace(
+                Reply(message=answer.message) if answer.reason is None else refusal(answer.reason, answer.message),
+                permission=answer,
+            )
+        case RequestAuthorization():
+            return authorization.request(draft, command.licence, command.count, command.add, command.online)
+        case SaveAuthorizationRequest():
+            return authorization.save_request(draft)
+        case ReturnAuthorization():
+            return authorization.give_back(draft)
 
 
 def _start(draft: Draft, command: Start) -> Reply:
@@ -128,7 +168,7 @@ def _start(draft: Draft, command: Start) -> Reply:
         Started(
             at=draft.at,
             epoch=before.epoch or command.epoch,
-            first_report_id=draft.at,
+            first_report_id=max(draft.at, before.next_report_id),
             software_version=draft.context.profile.software_version,
             levels=levels,
         )
@@ -136,14 +176,22 @@ def _start(draft: Draft, command: Start) -> Reply:
     if before.epoch and before.at < draft.at and not draft.clock_delta:
         draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
     draft.open_all()
+    _notice(draft)
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
+
+
+def _notice(draft: Draft) -> None:
+    """Record what has come with time."""
+    authorization.notice_ends(draft)
+    trust.notice_end(draft)
+    reminders.remind(draft)
 
 
 def _levels(draft: Draft) -> tuple[str, ...]:
     """The tags of the configured boot levels that may be on; the others are told of."""
     tags: dict[str, None] = {}
     for name in draft.state.settings.boot_levels:
-        found = _permitted(draft, name)
+        found = _permitted(draft, name, 1)
         if isinstance(found, Licence):
             tags[found.entitlement_tag] = None
         else:
@@ -151,35 +199,17 @@ def _levels(draft: Draft) -> tuple[str, ...]:
     return tuple(tags)
 
 
-def _permitted(draft: Draft, name: str) -> Licence | Reply:
-    """The licence of this name or tag, or the refusal."""
+def _permitted(draft: Draft, name: str, count: int) -> Licence | Reply:
+    """The licence of which so many may be used, or the refusal."""
+    answer = permission(draft.state, draft.context.profile, name, count, draft.at)
     licence = draft.context.profile.find(name)
-    if licence is None:
-        return _refusal("unknown-licence", f"no licence {name!r:.80} is in this product's catalogue")
-    if licence.needs_authorization:
-        return _refusal(
-            "not-authorized",
-            f"{licence.name} ({licence.enforcement}) may be used with an authorization code only; none is installed",
-        )
+    if licence is None or answer.reason is not None:
+        return refusal(answer.reason or "unknown-licence", answer.message)
     return licence
 
 
-def _refusal(reason: str, message: str) -> Reply:
-    return Reply(code(reason), message, reason)
-
-
-def _usable(draft: Draft, command: RecordUsage) -> Licence | Reply:
-    """The licence whose count may be set so, or the refusal. Going out of use is always permitted."""
-    if isinstance(command.count, bool) or not isinstance(command.count, int) or not 0 <= command.count <= MAX_COUNT:
-        return _refusal("count-out-of-range", f"a count of 0 to {MAX_COUNT} is expected, found {command.count!r:.80}")
-    licence = draft.context.profile.find(command.licence)
-    if licence is not None and command.count == 0:
-        return licence
-    return _permitted(draft, command.licence)
-
-
 def _record(draft: Draft, command: RecordUsage) -> Reply:
-    licence = _usable(draft, command)
+    licence = _permitted(draft, command.licence, command.count)
     if isinstance(licence, Reply):
         draft.notices.append(
             UsageWasRefused(command.licence, licence.code, licence.reason or "", licence.message, command.who)
@@ -187,10 +217,17 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
         return licence
     tag = licence.entitlement_tag
     use = draft.state.licences.get(tag)
-    if command.count == (use.recorded if use else 0):
+    peripherals = Peripherals(
+        tuple(dict.fromkeys(udi.key for udi in command.added)), tuple(dict.fromkeys(udi.key for udi in command.removed))
+    )
+    if len(peripherals.added) + len(peripherals.removed) > MAX_PERIPHERALS:
+        return refusal("too-many-peripherals", f"at most {MAX_PERIPHERALS} peripherals are taken at once")
+    if use is not None and peripherals and _listed(use) >= PERIPHERALS_SIZE:
+        return refusal("too-many-peripherals", "too many peripherals came or went since the last report; close reports")
+    if command.count == (use.recorded if use else 0) and not peripherals:
         return Reply()
     draft.settle_clock()
-    draft.emit(UsageRecorded(draft.at, tag, command.count, command.who))
+    draft.emit(UsageRecorded(draft.at, tag, command.count, command.who, peripherals))
     count = draft.state.licences[tag].count
     if count == 0:
         draft.close([tag], "license-stopped")
@@ -200,11 +237,19 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
+def _listed(use: LicenceUse) -> int:
+    """Characters of the peripherals that no row holds yet."""
+    return (use.peripherals if use.report is None else use.report.peripherals).size
+
+
 def _tick(draft: Draft) -> Reply:
     draft.settle_clock()
+    before = draft.state.sampled_at
     daily = deadlines.daily_due(draft.state, draft.at)
     if deadlines.sample_due(draft.state, draft.at):
         draft.emit(Sampled(draft.at))
+        if draft.at // NOTICE_SECONDS != before // NOTICE_SECONDS:
+            _notice(draft)
     if daily:
         draft.roll("daily")
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
@@ -216,11 +261,19 @@ def _close(draft: Draft) -> Reply:
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
-def _apply(draft: Draft, command: ApplySettings) -> Reply:
-    if command.settings != draft.state.settings:
-        draft.settle_clock()
-        draft.emit(SettingsApplied(draft.at, command.settings))
-    return Reply()
+def _sync(draft: Draft) -> Reply:
+    reply = _close(draft)
+    draft.emit(SyncAsked(draft.at))
+    if not draft.context.online:
+        message = "no transport can carry the reports; let a collector pull them, or save them to a file"
+        draft.notices.append(notices.SyncFailed(code("no-transport"), "no-transport", message))
+    return reply
+
+
+def _saved(draft: Draft, command: NoteSaved) -> Reply:
+    draft.settle_clock()
+    draft.emit(UsageSaved(draft.at))
+    return _mark(draft, MarkDelivered(command.report_ids, command.who)) if command.delivered else Reply()
 
 
 def _mark(draft: Draft, command: MarkDelivered) -> Reply:
@@ -233,6 +286,8 @@ def _mark(draft: Draft, command: MarkDelivered) -> Reply:
 
 def _import(draft: Draft, command: ImportContent) -> Reply:
     results = imports.install(draft, command.content, command.who)
+    if draft.events:
+        reminders.remind(draft)
     failed = next((result for result in results if result.code != SUCCESS), None)
     if failed is None:
         return Reply(message="; ".join(result.message for result in results), documents=results)

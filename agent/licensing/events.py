@@ -10,13 +10,25 @@ from dataclasses import dataclass
 import json
 from typing import Literal, get_args
 
-from agent.formats.documents import PolicyTerms
+from agent.formats.documents import AuthType, Entitlement, PolicyOrigin, PolicyTerms
+from agent.formats.requests import Key, RequestKind
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
+from agent.licensing.usage import Peripherals
 
-FORMAT = 1
+FORMAT = 2
 
-CloseReason = Literal["requested", "daily", "license-stopped", "reload", "clock-changed", "full"]
+CloseReason = Literal[
+    "requested",
+    "daily",
+    "license-stopped",
+    "reload",
+    "clock-changed",
+    "full",
+    "utility-mode",
+    "controller-managed",
+    "factory-reset",
+]
 OutageReason = Literal["crash", "stopped"]
 
 
@@ -77,20 +89,25 @@ class SettingsApplied:
 
 @dataclass(frozen=True, slots=True)
 class AnchorsInstalled:
-    """The authority's root certificates (DER) that documents are checked against."""
+    """The authority's root certificates (DER) that documents are checked against.
+
+    `trust_holds` says whether one of them has issued the installed trust code (true without one).
+    """
 
     at: int
     anchors: tuple[bytes, ...]
+    trust_holds: bool
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRecorded:
-    """An application set the count of a licence; `who` is the caller, for the audit."""
+    """An application set the count of a licence, and named peripherals that came or went; `who` is for the audit."""
 
     at: int
     entitlement_tag: str
     count: int
     who: str
+    peripherals: Peripherals
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +147,14 @@ class ReportClosed:
     previous_report_id: int
     digest: str
     document: bytes
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageSaved:
+    """Usage was written to a file."""
+
+    at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +172,15 @@ class ReportsAcknowledged:
     at: int
     report_ids: tuple[int, ...]
     by_state: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportsRefused:
+    """The authority did not take these reports (id, its reason); they were delivered, and can be collected again."""
+
+    at: int
+    report_ids: tuple[int, ...]
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,21 +216,146 @@ class AckReceived:
 
 @dataclass(frozen=True, slots=True)
 class PolicyInstalled:
-    """A policy of the authority is in force; what its terms leave open stays with the built-in default."""
+    """A policy is in force, in place of the one of the same origin; what it leaves open is left to those below it."""
 
     at: int
     terms: PolicyTerms
+    origin: PolicyOrigin
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRemoved:
+    """The policy of this origin, which had this name, is no longer in force."""
+
+    at: int
+    origin: PolicyOrigin
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
 class TrustCodeInstalled:
-    """The authority certified the device's key: `certificate` is DER, validity in epoch seconds."""
+    """The device's key was certified, by the authority or in the factory: `certificate` is DER, validity in seconds."""
 
     at: int
     certificate: bytes
     key_id: str
     valid_from: int
     valid_until: int
+    factory: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AckReminded:
+    """The operator is told of the acknowledgement due at `deadline`: `days` left, or overdue for -`days`."""
+
+    at: int
+    deadline: int
+    days: int
+
+
+@dataclass(frozen=True, slots=True)
+class SyncAsked:
+    """An immediate exchange was asked for: the planned pushes are counted from here."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequested:
+    """A trust code was asked for over a transport."""
+
+    at: int
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRequestEnded:
+    """The trust code that was asked for will not come; `reason` is a slug of refusals.CODES."""
+
+    at: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrustCodeNoticed:
+    """The installed trust code ends soon, or has ended."""
+
+    at: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ResetPrepared:
+    """Nothing is measured from here on: all reports are closed, to be saved before a factory reset."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceReset:
+    """This life of the instance is over; what must outlive it stays (docs/licensing.md), the rest is as at first."""
+
+    at: int
+    discarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMade:
+    """A signed request left this device; `number` is not used again in this epoch."""
+
+    at: int
+    number: int
+    kind: RequestKind
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequested:
+    """A code for exactly these licences was asked for; a request before it is dropped."""
+
+    at: int
+    keys: tuple[Key, ...]
+    online: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRequestEnded:
+    """The code that was asked for will not come; `reason` is a slug of refusals.CODES."""
+
+    at: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationInstalled:
+    """A code took the place of the one of its type; `confirmation` is empty when there was none."""
+
+    at: int
+    auth_type: AuthType
+    serial: int
+    digest: str
+    entitlements: tuple[Entitlement, ...]
+    confirmation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationRemoved:
+    """All codes were removed from this device; `return_string` is the signed proof of it."""
+
+    at: int
+    auth_types: tuple[AuthType, ...]
+    tags: tuple[str, ...]
+    return_string: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementsExpired:
+    """The end of these entitlements of the code of this type has passed."""
+
+    at: int
+    auth_type: AuthType
+    tags: tuple[str, ...]
 
 
 Event = (
@@ -213,11 +372,27 @@ Event = (
     | ReportClosed
     | ReportsDelivered
     | ReportsAcknowledged
+    | ReportsRefused
     | ReportsPurged
+    | UsageSaved
+    | TrustCodeNoticed
+    | ResetPrepared
+    | InstanceReset
     | DocumentAccepted
     | AckReceived
     | PolicyInstalled
+    | PolicyRemoved
     | TrustCodeInstalled
+    | AckReminded
+    | SyncAsked
+    | TrustRequested
+    | TrustRequestEnded
+    | RequestMade
+    | AuthorizationRequested
+    | AuthorizationRequestEnded
+    | AuthorizationInstalled
+    | AuthorizationRemoved
+    | EntitlementsExpired
 )
 
 

@@ -1,49 +1,43 @@
 """Installing what the authority sent: from verified documents to events, and from every refusal to its answer.
 
-Verification is formats/envelope.py's; a file of which one document fails there is refused as a whole.
+Verification is formats/envelope.py's. Each document of a file stands by itself: what is good is installed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
-from agent.formats.documents import Ack, Kind, Policy, TrustCode
+from agent.formats.documents import Ack, Authorization, Kind, Policy, TrustAnchors, TrustCode
 from agent.formats.envelope import Floor, Opened, open_documents
 from agent.formats.errors import DocumentError
+from agent.licensing import authorization, trust
 from agent.licensing.draft import Draft
 from agent.licensing.events import (
     AckReceived,
     DocumentAccepted,
     Event,
     PolicyInstalled,
+    PolicyRemoved,
     ReportsAcknowledged,
     ReportsPurged,
+    ReportsRefused,
     TrustCodeInstalled,
 )
 from agent.licensing.notices import ContentWasRefused
 from agent.licensing.ports import StoredReport
 from agent.licensing.refusals import SUCCESS, code
+from agent.licensing.reply import DocumentResult
 from agent.licensing.reports import moves
 
 _NAMED = 10
 """How many reports a message names."""
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentResult:
-    """What became of one document. `kind` is `file` when the whole file was refused; `reason` is None on success."""
-
-    kind: str
-    code: str
-    message: str
-    reason: str | None = None
-
-
 def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...]:
-    """Verify `content` and add the events of what it installs to the draft; one result a document, in order of effect.
+    """Verify `content` and add the events of what it installs to the draft; one result a document.
 
-    Refused documents add a notice and no event.
+    First come those that failed a check, then the others in the order of effect. Refused documents add a notice and
+    no event.
     """
     state = draft.state
 
@@ -52,7 +46,7 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
         return None if last is None else Floor(last.serial, last.digest)
 
     try:
-        opened = open_documents(
+        opening = open_documents(
             content,
             addressee=draft.context.profile.udi,
             device_key=draft.context.signer.public_key,
@@ -61,11 +55,16 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
             skew=draft.context.skew,
             lab=draft.context.lab,
             floor=floor,
+            utility=state.settings.utility_enabled,
         )
     except DocumentError as error:
         return (_refuse(draft, DocumentResult("file", code(error.reason), error.message, error.reason), who),)
     results = []
-    for document in opened:
+    for rejected in opening.rejected:
+        why = rejected.error
+        failed = DocumentResult(rejected.kind or "file", code(why.reason), why.message, why.reason)
+        results.append(_refuse(draft, failed, who))
+    for document in opening.opened:
         result, events = _effect(draft, document)
         if result.code != SUCCESS:
             result = _refuse(draft, result, who)
@@ -91,19 +90,54 @@ def _accepted(at: int, opened: Opened) -> DocumentAccepted:
 def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
     """The answer to one verified document, and its events."""
     document = opened.document
+    if isinstance(document, Authorization) and authorization.worthless(draft, document, opened.digest):
+        message = "this authorization code was returned from this device and is worthless; request a new one"
+        return DocumentResult(document.kind, code("authorization-returned"), message, "authorization-returned"), []
     if opened.replay:
         return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
     match document:
         case TrustCode():
-            event = TrustCodeInstalled(
-                draft.at, document.certificate, document.key_id, document.not_before, document.not_after
-            )
-            return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
+            return _trust(draft, document)
         case Policy():
-            installed = PolicyInstalled(draft.at, document.terms)
-            return DocumentResult(document.kind, SUCCESS, f"policy {document.terms.name} installed"), [installed]
+            return _policy(draft, document)
+        case Authorization():
+            return _authorize(draft, document, opened.digest)
+        case TrustAnchors():
+            anchors = trust.anchors_installed(draft, document.anchors)
+            return DocumentResult(document.kind, SUCCESS, f"{len(document.anchors)} trust anchors installed"), [anchors]
         case Ack():
             return _acknowledge(draft, document)
+
+
+def _trust(draft: Draft, document: TrustCode) -> tuple[DocumentResult, list[Event]]:
+    if trust.keeps_own(draft.state, document, draft.at):
+        message = "a factory-installed trust code does not take the place of the authority's"
+        return DocumentResult(document.kind, code("trust-code-installed"), message, "trust-code-installed"), []
+    event = TrustCodeInstalled(
+        draft.at, document.certificate, document.key_id, document.not_before, document.not_after, document.factory
+    )
+    return DocumentResult(document.kind, SUCCESS, "trust code installed"), [event]
+
+
+def _policy(draft: Draft, document: Policy) -> tuple[DocumentResult, list[Event]]:
+    terms, origin = document.terms, document.origin
+    if terms is not None:
+        installed = PolicyInstalled(draft.at, terms, origin)
+        return DocumentResult(document.kind, SUCCESS, f"policy {terms.name} installed"), [installed]
+    before = draft.state.policies.get(origin)
+    if before is None:
+        return DocumentResult(document.kind, SUCCESS, f"there is no {origin} policy to remove"), []
+    removed = PolicyRemoved(draft.at, origin, before.terms.name)
+    return DocumentResult(document.kind, SUCCESS, f"policy {before.terms.name} removed"), [removed]
+
+
+def _authorize(draft: Draft, document: Authorization, digest: str) -> tuple[DocumentResult, list[Event]]:
+    event = authorization.installed(draft, document, digest)
+    number = len(document.entitlements) or "all"
+    message = f"{document.auth_type} authorization code for {number} licences installed"
+    if event.confirmation:
+        message += f"; it took the place of another one: confirmation code {event.confirmation}"
+    return DocumentResult(document.kind, SUCCESS, message, confirmation_code=event.confirmation or None), [event]
 
 
 def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
@@ -129,18 +163,36 @@ def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
             differing.append(report_id)
         else:
             found.append(stored)
-    parts = [f"{len(found)} reports acknowledged"]
+    parts = [f"{len(found)} reports acknowledged"] if ack.acknowledged or not ack.refused else []
     if earlier:
         parts.append(f"{earlier} were acknowledged before")
     if unknown:
         parts.append(f"not acknowledged, because no closed report has this id: {_listed(unknown)}")
     if differing:
         parts.append(f"not acknowledged, because the report here has another digest: {_listed(differing)}")
+    refused = _refused(draft, ack)
+    if ack.refused:
+        parts.append(f"not taken by the authority: {_listed([entry.report_id for entry in ack.refused])}")
     message = "; ".join(parts)
+    if not ack.acknowledged and ack.refused:
+        return DocumentResult(ack.kind, SUCCESS, message), refused
     if not found and not earlier and ack.acknowledged:
         reason = "other-digest" if differing else "unknown-report"
         return DocumentResult(ack.kind, code(reason), message, reason), []
-    return DocumentResult(ack.kind, SUCCESS, message), _acknowledged(draft.at, ack, found)
+    return DocumentResult(ack.kind, SUCCESS, message), [*_acknowledged(draft.at, ack, found), *refused]
+
+
+def _refused(draft: Draft, ack: Ack) -> list[Event]:
+    """Delivered reports that the authority did not take can be collected again."""
+    found = []
+    for entry in ack.refused:
+        stored = draft.context.reads.by_id(entry.report_id)
+        if stored is not None and stored.digest == entry.digest and moves(stored.state, "refused"):
+            found.append(entry)
+    if not found:
+        return []
+    ids = tuple(entry.report_id for entry in found)
+    return [ReportsRefused(draft.at, ids, tuple(entry.reason for entry in found))]
 
 
 def _was_purged(draft: Draft, report_id: int) -> bool:

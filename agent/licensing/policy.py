@@ -1,18 +1,21 @@
-"""Which reporting terms are in force: the built-in default, an installed policy, and their merge; no dates.
+"""Which reporting terms are in force: the built-in default, the installed policies, and their merge; no dates.
 
 Days per licence class (slp-facts section 3); 0 means that this kind of report is not required.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from agent.formats.documents import PolicyTerms
+from agent.formats.documents import PolicyOrigin, PolicyTerms
 from agent.licensing.profile import PolicyClass
 from agent.licensing.state import InstalledPolicy
 
-Source = Literal["default", "installed"]
+Source = Literal["default", "factory", "custom", "controller"]
+PRECEDENCE: tuple[PolicyOrigin, ...] = ("controller", "custom", "factory")
+"""Whose word counts first, attribute by attribute; the built-in default comes last."""
 CLASSES: tuple[PolicyClass, ...] = ("perpetual", "subscription", "enforced", "export")
 
 
@@ -32,15 +35,24 @@ DEFAULT: dict[PolicyClass, Days] = {
 }
 """The terms of a device that no policy was installed on; acknowledgements are required."""
 
+Kind = Literal["cisco-default", "factory-installed", "custom", "controller", "merged"]
+_KINDS: dict[Source, Kind] = {
+    "default": "cisco-default",
+    "factory": "factory-installed",
+    "custom": "custom",
+    "controller": "controller",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The terms in force. `kind` is `cisco-default`, `custom`, or `merged` when a policy leaves something open.
+    """The terms in force. `kind` is `merged` when the values come from more than one source.
 
-    `sources` says for each class and each of its three values where it came from, `ack_source` for `ack_required`.
+    `name` and `installed_at` are those of the installed policy that comes first in PRECEDENCE. `sources` says for each
+    class and each of its three values where it came from, `ack_source` for `ack_required`.
     """
 
-    kind: Literal["cisco-default", "custom", "merged"]
+    kind: Kind
     name: str | None
     installed_at: int | None
     ack_required: bool
@@ -49,36 +61,45 @@ class Policy:
     sources: dict[PolicyClass, tuple[Source, Source, Source]]
 
 
-def in_force(installed: InstalledPolicy | None) -> Policy:
-    """Merge attribute by attribute: what the installed policy says wins, what it leaves open stays default."""
-    if installed is None:
-        default: tuple[Source, Source, Source] = ("default", "default", "default")
-        return Policy("cisco-default", None, None, True, "default", dict(DEFAULT), dict.fromkeys(CLASSES, default))
-    terms = installed.terms
+def in_force(policies: Mapping[str, InstalledPolicy]) -> Policy:
+    """Merge attribute by attribute: the first policy in PRECEDENCE that says something wins, else the default."""
+    layers = [(origin, policies[origin]) for origin in PRECEDENCE if origin in policies]
+    terms = [(origin, policy.terms) for origin, policy in layers]
     days: dict[PolicyClass, Days] = {}
     sources: dict[PolicyClass, tuple[Source, Source, Source]] = {}
     for name in CLASSES:
         days[name], sources[name] = _merge(terms, name)
-    complete = all(source == "installed" for three in sources.values() for source in three)
+    required, ack_source = _pick(terms, lambda each: each.ack_required, True)
+    used = {source for three in sources.values() for source in three}
+    # A policy that leaves only this one open is complete: the default says the same as every policy known.
+    used |= {ack_source} - {"default"}
+    kind = _KINDS[next(iter(used))] if len(used) == 1 else "merged"
+    first = layers[0][1] if layers else None
     return Policy(
-        kind="custom" if complete else "merged",
-        name=terms.name,
-        installed_at=installed.installed_at,
-        ack_required=True if terms.ack_required is None else terms.ack_required,
-        ack_source="default" if terms.ack_required is None else "installed",
+        kind=kind,
+        name=None if first is None else first.terms.name,
+        installed_at=None if first is None else first.installed_at,
+        ack_required=bool(required),
+        ack_source=ack_source,
         days=days,
         sources=sources,
     )
 
 
-def _merge(terms: PolicyTerms, name: PolicyClass) -> tuple[Days, tuple[Source, Source, Source]]:
-    said = getattr(terms, name)
+_Terms = list[tuple[PolicyOrigin, PolicyTerms]]
+
+
+def _merge(terms: _Terms, name: PolicyClass) -> tuple[Days, tuple[Source, Source, Source]]:
     base = DEFAULT[name]
-    first, first_source = _pick(said.first, base.first)
-    ongoing, ongoing_source = _pick(said.ongoing, base.ongoing)
-    change, change_source = _pick(said.change, base.change)
+    first, first_source = _pick(terms, lambda each: each.of(name).first, base.first)
+    ongoing, ongoing_source = _pick(terms, lambda each: each.of(name).ongoing, base.ongoing)
+    change, change_source = _pick(terms, lambda each: each.of(name).change, base.change)
     return Days(first, ongoing, change), (first_source, ongoing_source, change_source)
 
 
-def _pick(said: int | None, default: int) -> tuple[int, Source]:
-    return (default, "default") if said is None else (said, "installed")
+def _pick(terms: _Terms, said: Callable[[PolicyTerms], int | None], default: int) -> tuple[int, Source]:
+    for origin, each in terms:
+        value = said(each)
+        if value is not None:
+            return value, origin
+    return default, "default"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 import re
 import tomllib
 from typing import Any, Literal
@@ -42,6 +43,7 @@ class Licence:
     version: str = "1.0"
     enforcement: Enforcement = "unenforced"
     term: Term = "perpetual"
+    subscription_id: str | None = None
 
     @property
     def policy_class(self) -> PolicyClass:
@@ -57,6 +59,17 @@ class Licence:
 
 
 @dataclass(frozen=True, slots=True)
+class Purchase:
+    """Licences that were bought with the product; `start` and `end` in epoch seconds."""
+
+    entitlement_tag: str
+    count: int
+    start: int | None = None
+    end: int | None = None
+    subscription_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """The product: its identity and its licences by entitlement tag. `sn` None: chosen when the agent is set up."""
 
@@ -67,6 +80,7 @@ class Profile:
     software_tag: str
     software_version: str
     licences: Mapping[str, Licence]
+    purchases: tuple[Purchase, ...] = ()
 
     def with_serial(self, sn: str) -> Profile:
         """The same product with this serial number."""
@@ -111,7 +125,13 @@ _LICENCE_KEYS: dict[str, tuple[bool, int]] = {
     "version": (False, 64),
     "enforcement": (False, 16),
     "term": (False, 16),
+    "subscription-id": (False, 255),
 }
+_PURCHASE_KEYS: dict[str, tuple[bool, int]] = {
+    "entitlement-tag": (True, 255),
+    "subscription-id": (False, 255),
+}
+_PURCHASE_OTHERS = ("count", "start", "end")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9._/+-]+\Z")
 # Noncharacters too: no model's string may hold them (RFC 7950 section 14), so state with them could not be shown.
 _NONCHARACTERS = "\ufdd0-\ufdef" + "".join(
@@ -183,11 +203,11 @@ class _Reader:
 
     def profile(self) -> Profile:
         for member in self._document:
-            if member not in ("product", "license"):
+            if member not in ("product", "license", "purchase"):
                 line = self._lines.of(member)
                 if line == 1:
                     line = self._lines.of("", 0, member)
-                raise self._fail(line, f"only [product] and [[license]] are expected, found {member!r}")
+                raise self._fail(line, f"only [product], [[license]] and [[purchase]] are expected, found {member!r}")
         product = self._document.get("product")
         if not isinstance(product, dict):
             raise self._fail(self._lines.of("product"), "a table [product] is expected")
@@ -197,6 +217,7 @@ class _Reader:
                 raise self._fail(
                     self._lines.of("product", 0, key), f"{key} of letters, digits and . _ / + - only is expected"
                 )
+        licences = {licence.entitlement_tag: licence for licence in self._licences()}
         return Profile(
             pid=values["pid"],
             sn=values.get("sn"),
@@ -204,7 +225,8 @@ class _Reader:
             hostname=values["hostname"],
             software_tag=values["software-tag"],
             software_version=values["software-version"],
-            licences={licence.entitlement_tag: licence for licence in self._licences()},
+            licences=licences,
+            purchases=tuple(self._purchases(licences)),
         )
 
     def _licences(self) -> Iterator[Licence]:
@@ -242,16 +264,60 @@ class _Reader:
             version=values.get("version", "1.0"),
             enforcement=enforcement,
             term=term,
+            subscription_id=values.get("subscription-id"),
         )
 
+    def _purchases(self, licences: Mapping[str, Licence]) -> Iterator[Purchase]:
+        entries = self._document.get("purchase", [])
+        if not isinstance(entries, list) or len(entries) > MAX_LICENCES:
+            raise self._fail(self._lines.of("purchase"), f"at most {MAX_LICENCES} tables [[purchase]] are expected")
+        taken: dict[str, int] = {}
+        for index, entry in enumerate(entries):
+            if not isinstance(entry, dict):
+                raise self._fail(self._lines.of("purchase", index), "[[purchase]] is expected to be a table")
+            purchase = self._purchase(index, entry)
+            tag, line = purchase.entitlement_tag, self._lines.of("purchase", index, "entitlement-tag")
+            if tag not in licences:
+                raise self._fail(line, f"the entitlement-tag of a [[license]] is expected, found {tag!r}")
+            if tag in taken:
+                raise self._fail(line, f"one [[purchase]] a licence is expected, {tag!r} is taken in line {taken[tag]}")
+            taken[tag] = line
+            yield purchase
+
+    def _purchase(self, index: int, entry: Mapping[str, Any]) -> Purchase:
+        texts = {key: value for key, value in entry.items() if key not in _PURCHASE_OTHERS}
+        values = self._texts("purchase", index, texts, _PURCHASE_KEYS, _PURCHASE_OTHERS)
+        count = entry.get("count", 1)
+        if type(count) is not int or not 1 <= count < 2**32:
+            line = self._lines.of("purchase", index, "count")
+            raise self._fail(line, f"count is expected to be a number of 1 to {2**32 - 1}")
+        start, end = (self._moment(index, entry, key) for key in ("start", "end"))
+        if start is not None and end is not None and end < start:
+            raise self._fail(self._lines.of("purchase", index, "end"), "end is expected to be after start")
+        return Purchase(values["entitlement-tag"], count, start, end, values.get("subscription-id"))
+
+    def _moment(self, index: int, entry: Mapping[str, Any], key: str) -> int | None:
+        value = entry.get(key)
+        if value is None:
+            return None
+        if not isinstance(value, datetime) or value.tzinfo is None or not 1970 <= value.year < 9999:
+            line = self._lines.of("purchase", index, key)
+            raise self._fail(line, f"{key} is expected to be a date and time with offset, as 2026-11-24T00:00:00Z")
+        return max(0, int(value.timestamp()))
+
     def _texts(
-        self, table: str, index: int, entry: Mapping[str, Any], keys: Mapping[str, tuple[bool, int]]
+        self,
+        table: str,
+        index: int,
+        entry: Mapping[str, Any],
+        keys: Mapping[str, tuple[bool, int]],
+        others: tuple[str, ...] = (),
     ) -> dict[str, str]:
         values: dict[str, str] = {}
         for key, value in entry.items():
             line = self._lines.of(table, index, key)
             if key not in keys:
-                raise self._fail(line, f"one of the keys {', '.join(keys)} is expected, found {key!r}")
+                raise self._fail(line, f"one of the keys {', '.join((*keys, *others))} is expected, found {key!r}")
             longest = keys[key][1]
             if not isinstance(value, str) or not 1 <= len(value) <= longest or not _PRINTABLE.match(value):
                 raise self._fail(line, f"{key} is expected to be a printable string of 1 to {longest} characters")

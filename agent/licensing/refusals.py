@@ -25,6 +25,8 @@ CODES: dict[str, str] = {
     "unknown-critical": "unsupportedresponse",
     "wrong-addressee": "matchidentifier",
     "lab-mismatch": "matchvendor",
+    "utility-flag-missing": "utilityenabled",
+    "utility-not-enabled": "utilitynotenabled",
     "issued-in-future": "invalidresponse",
     "expired": "certexpired",
     "invalid-content": "invalidresponse",
@@ -33,10 +35,29 @@ CODES: dict[str, str] = {
     # of acknowledgements, by the kernel
     "unknown-report": "requesteditemnotfound",
     "other-digest": "codevalidationfailed",
+    # of authorization codes, by the kernel
+    "authorization-returned": "reservationmismatch",
+    "authorization-in-use": "listbusy",
+    "authorization-not-needed": "invalidrequest",
+    "already-authorized": "reservationalreadyinstalled",
+    "no-authorization": "noreservationauthcode",
+    "no-request": "noreservationinprogress",
+    "no-transport": "transportnotavailable",
+    # of trust codes, by the kernel
+    "trust-code-installed": "alreadyregistered",
+    "bad-token": "nullccoidtoken",
+    # of releases, modes and resets, by the kernel
+    "utility-callhome": "transporttype",
+    "unreported-usage": "msgexecinprogress",
+    "authorization-installed": "reservationalreadyinstalled",
+    "not-in-this-release": "notsupported",
     # of usage, by the kernel
     "unknown-licence": "taginvalid",
     "count-out-of-range": "BadInputParams",
+    "too-many-peripherals": "listinsertfailed",
     "not-authorized": "noauthorizationinstalled",
+    "count-not-authorized": "noauthorizationinstalled",
+    "throughput-ceiling": "noauthorizationinstalled",
 }
 """Reason to the name in error-enum."""
 

@@ -7,18 +7,19 @@ from typing import Literal, NamedTuple
 
 from agent.formats import rum
 from agent.formats.signing import Signer
+from agent.formats.udi import Udi
 from agent.licensing.events import CloseReason, ReportClosed
 from agent.licensing.profile import Profile
+from agent.licensing.releases import supports
 from agent.licensing.state import State
-from agent.licensing.usage import MAX_ROWS
 
 Stage = Literal["open", "closed", "unacknowledged", "acknowledged", "purged"]
-Trigger = Literal["close", "delivered", "acknowledged", "purge"]
+Trigger = Literal["close", "delivered", "acknowledged", "refused", "purge"]
 
 LIFE: Mapping[str, Mapping[Trigger, Stage]] = {
     "open": {"close": "closed"},
     "closed": {"delivered": "unacknowledged", "acknowledged": "acknowledged"},
-    "unacknowledged": {"acknowledged": "acknowledged"},
+    "unacknowledged": {"acknowledged": "acknowledged", "refused": "closed"},
     "acknowledged": {"purge": "purged"},
     "purged": {},
 }
@@ -31,6 +32,9 @@ TERMINATION: dict[CloseReason, str] = {
     "reload": "ProductReload",
     "clock-changed": "ClockChanged",
     "full": "ReportFull",
+    "utility-mode": "UtilityModeChanged",
+    "controller-managed": "ControllerManaged",
+    "factory-reset": "FactoryReset",
 }
 """The termination reason that the last row of a report states (the first and the fourth: slp-facts section 4.1)."""
 
@@ -90,7 +94,7 @@ def report_key(udi_key: str, report_id: int) -> str:
 def is_full(state: State, tag: str) -> bool:
     """Whether the licence's open report must be closed before it takes another row."""
     report = state.licences[tag].report
-    return report is not None and len(report.rows) >= MAX_ROWS
+    return report is not None and report.is_full
 
 
 def measured(state: State, tag: str, end: int) -> bool:
@@ -100,20 +104,27 @@ def measured(state: State, tag: str, end: int) -> bool:
 
 
 def close(
-    state: State, tag: str, *, at: int, end: int, reason: CloseReason, profile: Profile, signer: Signer, lab: bool
+    state: State,
+    tag: str,
+    *,
+    at: int,
+    end: int,
+    reason: CloseReason,
+    profile: Profile,
+    signer: Signer,
+    lab: bool,
+    certificate: bytes | None,
+    ask_trust: bool,
 ) -> ReportClosed:
     """Sign the licence's open report as of `end` and give the event that carries the document.
 
     The licence must have a report that has measured something. The software version is the one that measured it.
-    Without a trust code, or with one that is not valid at `at`, the report asks for one.
+    `certificate` is the trust code (DER) that covers the signature, `ask_trust` puts a request for one into the report.
     """
     use = state.licences[tag]
     if use.report is None:
         raise ValueError(f"no report is open for {tag}")
     report, chain, settings = use.report, state.chain, state.settings
-    certificate = None
-    if state.trust is not None and state.trust.valid_from <= at <= state.trust.valid_until:
-        certificate = state.trust.certificate
     spans = report.spans(end)
     last = len(spans) - 1
     rows = tuple(
@@ -124,9 +135,12 @@ def close(
             log_time=span.start,
             termination_reason=TERMINATION[reason] if index == last else None,
             clock_change_delta=report.preface.clock_change if index == 0 else None,
+            added=tuple(Udi.from_key(each) for each in span.peripherals.added),
+            removed=tuple(Udi.from_key(each) for each in span.peripherals.removed),
         )
         for index, span in enumerate(spans)
     )
+    version: rum.Version = "2.0" if supports(state.software_version, "rum-version-2") else "1.0"
     document = rum.seal(
         rum.Report(
             report_id=report.report_id,
@@ -146,7 +160,8 @@ def close(
             customer_tags=settings.customer_tags,
             customer_info=settings.customer_info if settings.utility_enabled else (),
             outages=tuple(rum.Outage(*outage) for outage in report.preface.outages),
-            trust_request=signer.public_key if certificate is None else None,
+            trust_request=signer.public_key if ask_trust else None,
+            version=version,
         ),
         signer,
         certificate,
@@ -163,4 +178,5 @@ def close(
         previous_report_id=use.last_report_id,
         digest=rum.digest_of(document),
         document=document,
+        version=version,
     )

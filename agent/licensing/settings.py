@@ -7,6 +7,7 @@ from typing import Literal
 
 from agent.formats import rum
 
+Mode = Literal["autonomous", "controller"]
 TransportType = Literal["callhome", "smart", "cslu", "off", "automatic"]
 
 MAX_INTERVAL_DAYS = 365
@@ -21,7 +22,8 @@ class Settings:
 
     `interval_days` None means not configured. `customer_tags` (tag1..tag4) and `customer_info` (city, country, id,
     name, postalcode, state, street) are (name, value) pairs. `boot_levels` are licence names or entitlement tags, in
-    effect from the next start. Privacy leaves: True means do not send.
+    effect from the next start. Privacy leaves: True means do not send. `trust_requests` False: a controller exempts the
+    device from asking for trust codes in its reports. `mode` controller: a controller records and reports usage.
 
     Raises ValueError for an interval outside 1..365 days and for pairs with other names, double names or values that
     are empty or too long.
@@ -40,6 +42,8 @@ class Settings:
     url_utility: str | None = None
     url_default: bool = False
     boot_levels: tuple[str, ...] = ()
+    trust_requests: bool = True
+    mode: Mode = "autonomous"
 
     def __post_init__(self) -> None:
         if self.interval_days is not None and not 1 <= self.interval_days <= MAX_INTERVAL_DAYS:

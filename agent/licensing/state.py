@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 import json
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from agent.formats.documents import Account, PolicyTerms
+from agent.licensing.codes import Authorization
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
 from agent.licensing.settings import Settings
-from agent.licensing.usage import NOTHING_BEFORE, OpenReport, Preface
+from agent.licensing.usage import NO_PERIPHERALS, NOTHING_BEFORE, OpenReport, Peripherals, Preface
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,16 @@ class LicenceUse:
     """Usage of one licence.
 
     `recorded` is what applications said last, `level` whether boot-level turned it on, `report` the open report while
-    it is in use, `last_report_id` the licence's last closed report (0: none), `unstated` what a report that measured
-    nothing should have stated: the next one does.
+    it is in use, `last_report_id` that of the last closed one (0: none). `peripherals` and `unstated` are what the
+    next report has to state: those that came or went while none was open, and what one that measured nothing should
+    have stated.
     """
 
     recorded: int = 0
     level: bool = False
     report: OpenReport | None = None
     last_report_id: int = 0
+    peripherals: Peripherals = NO_PERIPHERALS
     unstated: Preface = NOTHING_BEFORE
 
     @property
@@ -79,7 +82,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class InstalledPolicy:
-    """A policy of the authority and when it was installed."""
+    """A policy and when it was installed."""
 
     terms: PolicyTerms
     installed_at: int
@@ -87,23 +90,42 @@ class InstalledPolicy:
 
 @dataclass(frozen=True, slots=True)
 class InstalledTrust:
-    """The certificate (DER) of the device's key, its validity, and when it was installed."""
+    """The certificate (DER) of the device's key, its validity, and when it was installed.
+
+    `factory`: made with the product; `anchored`: issued by one of the present trust anchors; `noticed`: what of its end
+    an operator was told.
+    """
 
     certificate: bytes
     key_id: str
     valid_from: int
     valid_until: int
     installed_at: int
+    factory: bool
+    anchored: bool
+    noticed: Literal["", "ends-soon", "ended"] = ""
 
 
 @dataclass(frozen=True, slots=True)
+class TrustFailure:
+    """The last request for a trust code that came to nothing."""
+
+    at: int
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
 class State:
     """The licensing state. `at` is the last durable moment: usage is known to have held up to here.
 
     `clock_change` is when the clock was set back last, and by how many seconds. `report_ack_at` is when reports were
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
+    `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
+    deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
+    `resetting`: a factory reset was prepared, and nothing is measured.
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
-    licence change that no acknowledged report covers), `floors` by document kind.
+    licence change that no acknowledged report covers), `floors` by document kind, `policies` by origin.
     """
 
     at: int = 0
@@ -123,9 +145,17 @@ class State:
     chain: ChainHead | None = None
     counts: Counts = field(default_factory=Counts)
     floors: dict[str, SerialFloor] = field(default_factory=dict)
-    policy: InstalledPolicy | None = None
+    policies: dict[str, InstalledPolicy] = field(default_factory=dict)
     trust: InstalledTrust | None = None
+    trust_requested_at: int | None = None
+    trust_failure: TrustFailure | None = None
+    resetting: bool = False
+    last_saved_at: int | None = None
+    authorization: Authorization = field(default_factory=Authorization)
+    requests_made: int = 0
     account: Account | None = None
+    push_from: int = 0
+    reminder: tuple[int, int] | None = None
     report_ack_at: int | None = None
     last_ack_at: int | None = None
     last_closed_at: int | None = None

@@ -19,12 +19,44 @@ MAX_ROWS = rum.MAX_MEASUREMENTS
 """Rows after which a report is closed, so that a count that changes every second cannot make it grow for ever."""
 
 
+PERIPHERALS_SIZE = 100_000
+"""Characters of peripherals' identities after which a report is closed, so that it stays within its greatest size."""
+
+
+class Peripherals(NamedTuple):
+    """Devices (`PID:…,SN:…`) that are counted by a licence, and came or went."""
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed)
+
+    def then(self, later: Peripherals) -> Peripherals:
+        """Both, each device once in each list."""
+        return Peripherals(
+            tuple(dict.fromkeys((*self.added, *later.added))), tuple(dict.fromkeys((*self.removed, *later.removed)))
+        )
+
+    @property
+    def size(self) -> int:
+        """Characters of all identities."""
+        return sum(map(len, self.added)) + sum(map(len, self.removed))
+
+
+NO_PERIPHERALS = Peripherals()
+
+
 class Span(NamedTuple):
-    """`used` licences were in use from `start` to `end` (epoch seconds, start < end)."""
+    """`used` licences were in use from `start` to `end` (epoch seconds, start < end).
+
+    `peripherals` came or went at its start or, in the last span of a report, at its end.
+    """
 
     start: int
     end: int
     used: int
+    peripherals: Peripherals = NO_PERIPHERALS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +86,51 @@ NOTHING_BEFORE = Preface()
 
 @dataclass(frozen=True, slots=True)
 class OpenReport:
-    """What is being measured for one licence: finished rows, and the row that is running since `row_start`."""
+    """What is being measured for one licence: finished rows, and the row that is running since `row_start`.
+
+    `peripherals` are those of the running row, `preface` what the report has to state about the time before it.
+    """
 
     report_id: int
     start: int
     row_start: int
     count: int
     rows: tuple[Span, ...] = ()
+    peripherals: Peripherals = NO_PERIPHERALS
     preface: Preface = NOTHING_BEFORE
 
-    def changed(self, at: int, count: int) -> OpenReport:
-        """The same report with `count` from `at` on; a row that had no length is forgotten."""
-        if count == self.count:
+    def changed(self, at: int, count: int, peripherals: Peripherals = NO_PERIPHERALS) -> OpenReport:
+        """The same report with `count` from `at` on; a row that had no length is forgotten, its peripherals are not."""
+        if count == self.count and not peripherals:
             return self
-        return replace(self, rows=self.spans(at), row_start=at, count=count)
+        if at <= self.row_start:
+            return replace(self, count=count, peripherals=self.peripherals.then(peripherals))
+        return replace(self, rows=self._rows(at), row_start=at, count=count, peripherals=peripherals)
 
     def spans(self, end: int) -> tuple[Span, ...]:
-        """All rows up to `end`. Neighbours of equal count are one row; a last row of no length is left out."""
+        """All rows up to `end`. Neighbours of equal count are one row, unless peripherals part them.
+
+        A last row of no length is left out; its peripherals then stand in the row before it.
+        """
+        rows = self._rows(end)
+        if end <= self.row_start and rows and self.peripherals:
+            last = rows[-1]
+            return (*rows[:-1], last._replace(peripherals=last.peripherals.then(self.peripherals)))
+        return rows
+
+    def _rows(self, end: int) -> tuple[Span, ...]:
         if end <= self.row_start:
             return self.rows
         last = self.rows[-1] if self.rows else None
-        if last is not None and last.used == self.count and last.end == self.row_start:
-            return (*self.rows[:-1], Span(last.start, end, self.count))
-        return (*self.rows, Span(self.row_start, end, self.count))
+        if last is not None and last.used == self.count and last.end == self.row_start and not self.peripherals:
+            return (*self.rows[:-1], last._replace(end=end))
+        return (*self.rows, Span(self.row_start, end, self.count, self.peripherals))
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it must be closed before it takes another row."""
+        listed = self.peripherals.size + sum(row.peripherals.size for row in self.rows)
+        return len(self.rows) >= MAX_ROWS or listed >= PERIPHERALS_SIZE
 
 
 def licence_seconds(spans: tuple[Span, ...]) -> int:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import logging
 from typing import cast
 
 from agent.clock import Clock
 from agent.core.providers import UnitOfWork as AnyUnit
 from agent.errors import refuse
+from agent.formats.signing import Signer
 from agent.licensing import deadlines
 from agent.licensing.commands import Command, Tick
 from agent.licensing.engine import Context, Decision, Reply, decide, evolve
@@ -101,6 +102,15 @@ class Committer:
         with storage_refusals():
             return PreparedCommand(self, self._put(command, cast(UnitOfWork, unit)))
 
+    def renew(self, signer: Signer) -> None:
+        """Sign with this key from now on."""
+        self._context = replace(self._context, signer=signer)
+
+    @property
+    def between_lives(self) -> bool:
+        """Whether a factory reset has ended a life and the next one, with its key, has not begun."""
+        return not self.state.epoch and self.state.next_report_id > 0
+
     def tick(self) -> None:
         """What is due now."""
         self.run(Tick())
@@ -136,6 +146,11 @@ class PreparedCommand:
     def __init__(self, committer: Committer, change: Change) -> None:
         self._committer = committer
         self._change = change
+
+    @property
+    def reply(self) -> Reply:
+        """The answer to the command, which may be a refusal."""
+        return self._change.decision.reply
 
     def apply(self) -> None:
         self._committer._show(self._change)

@@ -5,7 +5,7 @@ Refused requests are normal replies whose return-code says why; which one is the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from agent.core.access import AccessTable
 from agent.core.providers import Operation
@@ -13,8 +13,11 @@ from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.errors import refuse
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
+from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
+from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
+from agent.northbound.calls import answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.settings import SettingsProvider
 
@@ -22,6 +25,10 @@ COLLECTOR_RPCS = frozenset(
     {
         ("slp-agent", "close-reports"),
         ("slp-agent", "import-code"),
+        ("slp-agent", "export-usage"),
+        ("slp-agent", "rum-save-usage-report"),
+        ("slp-agent", "ask-permission"),
+        ("slp-agent", "export-trust-request"),
         ("cisco-smart-license", "import-file"),
         ("cisco-smart-license", "rum-save-usage-all"),
         ("cisco-smart-license", "rum-save-usage-unreported"),
@@ -29,7 +36,7 @@ COLLECTOR_RPCS = frozenset(
         ("cisco-smart-license", "trust-request-save"),
     }
 )
-RECORDER_RPCS = frozenset({("slp-agent", "record-usage")})
+RECORDER_RPCS = frozenset({("slp-agent", "record-usage"), ("slp-agent", "ask-permission")})
 
 ACCESS = AccessTable(
     readers=frozenset({"admin", "collector", "reader", "recorder"}),
@@ -51,22 +58,12 @@ class Operations:
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
-        return {
-            "/slp-agent:record-usage": self._through("record-usage", self._record_usage),
-            "/slp-agent:close-reports": self._through("close-reports", self._close_reports),
-            "/slp-agent:import-code": self._through("import-code", self._import_code),
+        calls = {
+            "/slp-agent:record-usage": self._record_usage,
+            "/slp-agent:close-reports": self._close_reports,
+            "/slp-agent:import-code": self._import_code,
         }
-
-    def _through(self, name: str, operation: Callable[[Tree, Session], Tree]) -> Operation:
-        rpc = self._bindings.node(f"/slp-agent:{name}")
-        parts = {child.kind: child for child in (rpc.by_member("input"), rpc.by_member("output")) if child is not None}
-
-        def call(given: Tree, session: Session) -> Tree:
-            if "input" in parts:
-                given = self._bindings.checked(parts["input"], given)
-            return self._bindings.checked(parts["output"], operation(given, session))
-
-        return call
+        return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
     def _record_usage(self, given: Tree, session: Session) -> Tree:
         user, name = session.user, given["license"]
@@ -81,7 +78,7 @@ class Operations:
                     type="protocol",
                 )
         reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
-        return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
+        return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))
@@ -89,9 +86,18 @@ class Operations:
         return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
 
     def _import_code(self, given: Tree, session: Session) -> Tree:
-        reply = self._committer.serve(ImportContent(given["content"].encode(), session.user.name))
-        documents = [
-            {"index": index, "type": each.kind, "return-code": each.code, "message": each.message}
-            for index, each in enumerate(reply.documents)
-        ]
-        return {"return-code": reply.code, "document": documents}
+        return imported(self._committer.serve(ImportContent(given["content"].encode(), session.user.name)))
+
+
+def imported(reply: Reply) -> Tree:
+    """The output of an import."""
+    documents = [
+        {"index": index, "type": each.kind, "return-code": each.code, "message": each.message}
+        for index, each in enumerate(reply.documents)
+    ]
+    tree: Tree = {"return-code": reply.code, "document": documents}
+    if reply.code != SUCCESS:
+        tree["message"] = reply.message
+    if reply.confirmation_codes:
+        tree["confirmation-codes"] = ", ".join(reply.confirmation_codes)
+    return tree

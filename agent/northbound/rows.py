@@ -11,7 +11,6 @@ from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.schema import Node
 from agent.core.tree import Kept, Row, Tree
-from agent.formats.rum import VERSION
 from agent.formats.udi import Udi
 from agent.licensing.events import ReportClosed
 from agent.licensing.ports import EncodedRow, Part, ReportReads, ReportRow, ReportState
@@ -51,17 +50,17 @@ class RowEncoder:
             "report-end-time": date_and_time(event.end),
         }
         summary_udi, detail_udi = self._udis
+        summary = {**common, "udi": summary_udi, "slp-agent:license-name": event.license_name}
         detail = {
             **common,
             "udi": detail_udi,
             "entitlement-tag": event.entitlement_tag,
             "license-name": event.license_name,
             "close-reason": event.reason,
-            "payload-version": VERSION,
+            "payload-version": event.version,
             "digest": event.digest,
             "document": event.document.decode(),
         }
-        summary = {**common, "udi": summary_udi}
         return EncodedRow(*self._beginnings(self._summary, summary), *self._beginnings(self._detail, detail))
 
     def _beginnings(self, node: Node, entry: Tree) -> tuple[bytes, bytes]:

@@ -14,18 +14,50 @@ from agent.northbound.system import MONITORING, SERVES
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
 
-PUBLISHED = frozenset(
+LEGACY = frozenset(
+    f"{_CSL}{name}"
+    for name in (
+        "ready",
+        "enabled",
+        "enforcement-mode",
+        "registration-success",
+        "registration-fail",
+        "registration-expiration-warning",
+        "registration-expired",
+        "utility-reporting-started",
+        "utility-reporting-stopped",
+    )
+)
+"""Notifications of the public module that are published."""
+
+PUBLISHED = LEGACY | frozenset(
     f"/slp-agent:{name}"
     for name in (
+        "ack-overdue",
+        "authorization-code-installed",
+        "authorization-code-removed",
+        "authorization-code-request-failed",
+        "authorization-expired",
         "clock-changed",
+        "factory-reset-done",
         "import-refused",
         "outage-recorded",
         "policy-installed",
+        "policy-removed",
         "report-closed",
+        "reporting-required",
         "reports-acknowledged",
+        "reports-refused",
+        "sync-failed",
+        "trust-anchors-changed",
+        "trust-code-ends",
         "trust-code-installed",
+        "trust-fail",
+        "trust-success",
         "usage-changed",
         "usage-refused",
+        "utility-interval-long",
+        "utility-reporting-changed",
     )
 )
 """Notifications that northbound/notifications.py publishes."""
@@ -37,19 +69,6 @@ FRONT_END = frozenset(
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
-    # what registration, authorization and evaluation of the time before SLP say is still to be decided
-    f"{STATE_INFO}/registration",
-    f"{STATE_INFO}/authorization",
-    f"{STATE_INFO}/evaluation",
-    f"{STATE_INFO}/conversion",
-    f"{STATE_INFO}/factory-purchase",
-    # no authorization code can be installed yet
-    f"{STATE_INFO}/imported-authorizations",
-    # nothing is sent on the agent's own account yet
-    f"{STATE_INFO}/utility/reporting-times",
-    f"{STATE_INFO}/slp-agent:report-times/last-report-push",
-    # no subscription is known to the product's catalogue
-    f"{STATE_INFO}/usage/subscription-id",
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
     # only the whole of running can be locked
@@ -57,36 +76,62 @@ _ABSENT_STATE = (
 )
 
 _ABSENT_RPCS = (
-    *(
-        f"{_CSL}{name}"
-        for name in (
-            "register-id-token",
-            "de-register",
-            "renew-id",
-            "renew-auth",
-            "id-token-trust",
-            "rum-save-usage-all",
-            "rum-save-usage-unreported",
-            "rum-save-usage-days",
-            "trust-request-save",
-            "authorization-request-online",
-            "authorization-code-return-online",
-            "authorization-code-return-offline",
-            "import-file",
-        )
-    ),
     f"{_NETCONF}copy-config",
     f"{_NETCONF}delete-config",
 )
 
 
+_STATE = STATE_INFO.removesuffix("/state-info")
+_NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
+_NO_TRANSPORT = "without a transport every such request ends in the same moment, for the same reason"
+_NO_KEY_FOR_IT = "the product profile has no key for it yet"
+
+CONSTANT: dict[str, str] = {
+    f"{_STATE}/always-enabled": "licensing under a policy cannot be switched off",
+    f"{_STATE}/smart-enabled": "licensing under a policy cannot be switched off",
+    f"{_STATE}/version": "the version of this agent",
+    f"{STATE_INFO}/registration/registration-in-progress": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-failed/fail-message": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-complete/fail-message": _NO_TRANSPORT,
+    f"{STATE_INFO}/registration/registration-complete/last-renew-success": _NO_TRANSPORT,
+    f"{STATE_INFO}/imported-authorizations/slp-agent:request/online": _NO_TRANSPORT,
+    f"{STATE_INFO}/imported-authorizations/slp-agent:throughput-limit": "one number, or no limit",
+    f"{STATE_INFO}/registration/registration-retry": "a request is not repeated by itself: reports ask anyway",
+    f"{STATE_INFO}/authorization/authorization-none": "an empty container",
+    f"{STATE_INFO}/authorization/authorization-eval": _NO_EVALUATION,
+    f"{STATE_INFO}/authorization/authorization-eval-expired": _NO_EVALUATION,
+    f"{STATE_INFO}/authorization/authorization-out-of-compliance": "only the authority knows what an account owns",
+    f"{STATE_INFO}/evaluation": _NO_EVALUATION,
+    **{
+        f"{STATE_INFO}/{place}/{leaf}": _NO_KEY_FOR_IT
+        for place in (
+            "udi",
+            "trust-code/udi",
+            "conversion/udi",
+            "rum-reports-closed-keys/udi",
+            "slp-agent:rum-reports-closed/udi",
+            "factory-purchase/udi",
+            "imported-authorizations/overall-status/udi",
+        )
+        for leaf in ("uuid", "suvi", "host-identifier", "mac-address")
+    },
+    f"{STATE_INFO}/slp-agent:report-times/last-report-push": "nothing pushes reports yet",
+    f"{STATE_INFO}/slp-agent:product/agent-version": "the version of this agent",
+    f"{_CSL}registration-fail/reason": "no other word of the public enumeration fits",
+    f"{_CSL}registration-expired/reason": "no other word of the public enumeration fits",
+    "/slp-agent:sync-failed": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed": _NO_TRANSPORT,
+}
+"""What is served and always the same or never shown, by the path of its root, with the reason."""
+
+
 def absent(schema: Schema) -> frozenset[str]:
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported.
 
-    None of the notifications of cisco-smart-license can occur yet: they tell of registration and of the network.
+    The other notifications of cisco-smart-license cannot occur yet: they tell of the network and of evaluation.
     """
-    notifications = (node.path for node in schema.notifications.values() if node.module == "cisco-smart-license")
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *notifications))
+    notifications = {node.path for node in schema.notifications.values() if node.module == "cisco-smart-license"}
+    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *(notifications - LEGACY)))
 
 
 def check(schema: Schema, state: Collection[str]) -> None:

@@ -11,6 +11,7 @@ from agent.core.providers import Prepared, UnitOfWork
 from agent.core.tree import Tree
 from agent.errors import Step, refuse
 from agent.licensing.commands import ApplySettings
+from agent.licensing.refusals import SUCCESS
 from agent.licensing.settings import Settings, TransportType
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
@@ -47,6 +48,9 @@ class SettingsProvider:
         except ValueError as error:
             raise refuse("invalid-value", f"reports cannot carry this: {error}", path=CONFIG_PATH) from None
         prepared = self._committer.prepare(ApplySettings(settings), unit)
+        refused = prepared.reply
+        if refused.code != SUCCESS:
+            raise refuse("invalid-value", refused.message, path=CONFIG_PATH)
         return _Applied(self, prepared, Recorders(config))
 
     def load(self, running: Tree) -> None:
@@ -109,6 +113,8 @@ def to_settings(config: Tree) -> Settings:
         url_utility=smart.get("urls", {}).get("url-utility"),
         url_default=smart.get("url-default", False),
         boot_levels=tuple(config.get("slp-agent:boot-level", {}).get("license", ())),
+        trust_requests=config.get("slp-agent:automatic-trust-request", True),
+        mode=config.get("slp-agent:operating-mode", "autonomous"),
     )
 
 

@@ -6,7 +6,7 @@ first reader, and kept with its encodings. A read puts finished parts together, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 import math
 from typing import Any, NamedTuple
 
@@ -14,18 +14,19 @@ from agent.clock import Clock
 from agent.core.schema import Node
 from agent.core.sessions import Session
 from agent.core.tree import Kept, Tree
-from agent.licensing import deadlines
+from agent.licensing import codes, deadlines, releases, trusting
 from agent.licensing.commands import MarkDelivered
+from agent.licensing.permission import throughput_limit
 from agent.licensing.policy import in_force
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.reports import figures
-from agent.licensing.state import State
+from agent.licensing.state import InstalledTrust, State
+from agent.northbound import legacy
 from agent.northbound import state_parts as parts
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.rows import STATE_INFO, ReportList, udi_tree
-from agent.northbound.times import date_and_time
 
 STATE = "/cisco-smart-license:licensing/state"
 
@@ -48,7 +49,7 @@ class _Part:
 
 
 class _Composed(NamedTuple):
-    """A finished tree: true for this state from `since` until before `until`, when the next push will have passed."""
+    """A finished tree: true for this state from `since` until before `until`."""
 
     state: State
     since: float
@@ -77,6 +78,7 @@ class StateView:
         self._version = version
         self._lab = lab
         self._udi = udi_tree(profile.udi)
+        self._controlled = any(licence.enforcement == "export" for licence in profile.licences.values())
         self._frame = bindings.checked(
             bindings.node(STATE), {"always-enabled": True, "smart-enabled": True, "version": version}
         )
@@ -87,6 +89,12 @@ class StateView:
         self._usage_node = bindings.node(f"{STATE_INFO}/usage")
         self._usage_entries: dict[str, tuple[tuple[Any, ...], Kept]] = {}
         builders: dict[str, Callable[..., Tree | None]] = {
+            "registration": legacy.registration,
+            "authorization": legacy.authorization,
+            "evaluation": legacy.evaluation,
+            "conversion": self._conversion,
+            "factory-purchase": lambda: parts.factory_purchase(profile.udi.key, self._udi, profile),
+            "imported-authorizations": self._imported,
             "utility": parts.utility,
             "transport": parts.transport,
             "privacy": parts.privacy,
@@ -108,42 +116,65 @@ class StateView:
     @property
     def serves(self) -> frozenset[str]:
         """Schema paths of what is served; the check at start compares them with the models."""
-        paths = {f"{STATE}/{member}" for member in self._frame}
-        for member in (*self._parts, *self._lists):
-            node = self._bindings.node(f"{STATE_INFO}/{member}")
-            left_out = parts.LEFT_OUT.get(member)
-            if left_out is None:
-                paths.add(node.path)
-            else:
-                paths.update(child.path for child in node.children if child.member not in left_out)
-        return frozenset(paths)
+        below = {self._bindings.node(f"{STATE_INFO}/{member}").path for member in (*self._parts, *self._lists)}
+        return frozenset({f"{STATE}/{member}" for member in self._frame} | below)
 
     def read(self) -> Tree:
         state, now = self._committer.state, self._clock.now()
         last = self._composed
         if last is not None and last.state is state and last.since <= now < last.until:
             return last.tree
-        push = deadlines.next_push(state, self._profile, int(now))
         info: Tree = {}
-        for member, made_from in self._made_from(state, push).items():
+        for member, made_from in self._made_from(state, int(now)).items():
             value = self._parts[member].value(made_from)
             if value is not None:
                 info[member] = value
         tree = {**self._frame, "state-info": info | self._lists}
-        self._composed = _Composed(state, now, math.inf if push is None else push, tree)
+        self._composed = _Composed(state, now, self._true_until(state, int(now)), tree)
         return tree
+
+    def _true_until(self, state: State, now: int) -> float:
+        """When something changes although no event happens: a push or deadline passes, an authorization ends."""
+        ends = [entry.ends for code in state.authorization.codes for entry in code.entitlements]
+        # at the second itself a code still holds, and an acknowledgement is not overdue
+        trust = state.trust
+        last = [deadlines.next_ack_deadline(state, self._profile), trust.valid_until if trust else None, *ends]
+        push = deadlines.next_push(state, self._profile, now)
+        moments = [push, *(None if moment is None else moment + 1 for moment in last)]
+        return min((moment for moment in moments if moment is not None and moment > now), default=math.inf)
 
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
         ids = tuple(mark for mark in marks if isinstance(mark, int))
         self._committer.serve(MarkDelivered(ids, session.user.name))
 
-    def _made_from(self, state: State, push: int | None) -> Mapping[str, tuple[Any, ...]]:
+    def _made_from(self, state: State, now: int) -> Mapping[str, tuple[Any, ...]]:
         """What each part is made from."""
         settings, profile = state.settings, self._profile
+        push = deadlines.next_push(state, profile, now)
         deadline = deadlines.next_ack_deadline(state, profile)
         interval = deadlines.push_interval_days(state, profile)
+        reporting = legacy.Reporting(state.report_ack_at, push, deadline, deadline is not None and now > deadline)
+        held = state.authorization
+        authorized = codes.views(held, profile, now)
+        totals = {each.licence.entitlement_tag: each.total for each in authorized}
+        limit = throughput_limit(state, profile, now)
+        counts = trusting.counts(state.trust, now)
         return {
-            "utility": (settings.utility_enabled, settings.customer_info),
+            "registration": (
+                legacy.Trusting(state.trust, counts, state.trust_requested_at, state.trust_failure),
+                state.account if counts else None,
+                self._controlled and limit is None,
+            ),
+            "authorization": (held, legacy.exceeds(state, profile, totals), reporting if held.codes else None),
+            "evaluation": (),
+            "conversion": (held, state.first_started_at),
+            "factory-purchase": (),
+            "imported-authorizations": (held, authorized, limit),
+            "utility": (
+                settings.utility_enabled,
+                settings.customer_info,
+                reporting if settings.utility_enabled else None,
+            ),
             "custom-id": (settings.custom_id,),
             "transport": (
                 settings.transport_type,
@@ -153,13 +184,20 @@ class StateView:
             ),
             "privacy": (settings.privacy_hostname, settings.privacy_version),
             "udi": (),
-            "usage": (state.licences, settings.utility_enabled),
-            "policy": (in_force(state.policy),),
-            "trust-code": (state.trust.installed_at if state.trust else None,),
+            "usage": (state.licences, settings.utility_enabled, totals, frozenset(_reserved(authorized))),
+            "policy": (in_force(state.policies),),
+            "trust-code": (state.trust, counts),
             "rum-ack": (state.last_ack_at, deadline),
             "slp-agent:account": (state.account, state.report_ack_at),
             "slp-agent:report-counts": (figures(state),),
-            "slp-agent:report-times": (state.last_closed_at, state.last_ack_at, deadline, push, interval),
+            "slp-agent:report-times": (
+                state.last_closed_at,
+                state.last_ack_at,
+                deadline,
+                push,
+                state.last_saved_at,
+                interval,
+            ),
             "slp-agent:product": (state.epoch,),
             "slp-agent:last-outage": (state.last_outage,),
         }
@@ -186,12 +224,30 @@ class StateView:
         checked: str = self._bindings.checked(self._bindings.node(STATE_INFO), {"custom-id": custom_id})["custom-id"]
         return checked
 
-    def _usage(self, licences: Mapping[str, Any], post_paid: bool) -> list[Kept]:
+    def _conversion(self, held: codes.Authorization, since: int) -> Tree:
+        return legacy.conversion(self._profile.udi.key, self._udi, held, since)
+
+    def _imported(self, *made_from: Any) -> Tree:
+        return parts.imported_authorizations(self._profile.udi.key, self._udi, *made_from)
+
+    def _usage(
+        self,
+        licences: Mapping[str, Any],
+        post_paid: bool,
+        totals: Mapping[str, int | None],
+        reserved: frozenset[str],
+    ) -> list[Kept]:
         """Every licence of the catalogue, and those that were used and have left it."""
         catalogue = self._profile.licences
         every = [*catalogue.values(), *(self._profile.by_tag(tag) for tag in licences if tag not in catalogue)]
         return [
-            self._usage_entry(one, use.count if (use := licences.get(one.entitlement_tag)) else 0, post_paid)
+            self._usage_entry(
+                one,
+                use.count if (use := licences.get(one.entitlement_tag)) else 0,
+                post_paid,
+                totals.get(one.entitlement_tag, 0),
+                one.entitlement_tag in reserved,
+            )
             for one in every
         ]
 
@@ -202,11 +258,8 @@ class StateView:
             last = self._usage_entries[tag] = made_from, self._kept(self._usage_node, parts.usage(*made_from))
         return last[1]
 
-    def _trust_code(self, installed_at: int | None) -> Tree:
-        entry: Tree = {"key_udi": self._profile.udi.key, "is-installed": installed_at is not None, "udi": self._udi}
-        if installed_at is not None:
-            entry["time-installed"] = date_and_time(installed_at)
-        return entry
+    def _trust_code(self, trust: InstalledTrust | None, counts: bool) -> Tree:
+        return parts.trust_code(self._profile.udi.key, self._udi, trust, counts)
 
     def _product(self, epoch: str) -> Tree:
         return {
@@ -216,4 +269,15 @@ class StateView:
             "agent-version": self._version,
             "lab": self._lab,
             "instance-epoch": epoch,
+            "release-feature": [
+                {"name": line.feature, "description": line.what, "supported": line.supported}
+                for line in releases.table(self._profile.software_version)
+            ],
         }
+
+
+def _reserved(authorized: Sequence[codes.LicenceAuthorization]) -> Iterator[str]:
+    """Tags that a reservation authorizes."""
+    for each in authorized:
+        if any(one.auth_type in legacy.RESERVATIONS for one in each.by):
+            yield each.licence.entitlement_tag

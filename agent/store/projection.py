@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.licensing.events import Event, ReportClosed, ReportsAcknowledged, ReportsDelivered, ReportsPurged
+from agent.licensing.events import (
+    Event,
+    ReportClosed,
+    ReportsAcknowledged,
+    ReportsDelivered,
+    ReportsPurged,
+    ReportsRefused,
+)
 from agent.licensing.ports import EncodedRow, ReportState, StoredReport
 
 
@@ -50,6 +57,8 @@ def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> Iterator
                 yield SetState(event.report_ids, "unacknowledged")
             case ReportsAcknowledged():
                 yield SetState(event.report_ids, "acknowledged")
+            case ReportsRefused():
+                yield SetState(event.report_ids, "closed")
             case ReportsPurged():
                 yield Delete(event.report_ids)
             case _:

@@ -20,8 +20,24 @@ long = int
 
 from . import report_closed
 from . import reports_acknowledged
+from . import reporting_required
+from . import ack_overdue
+from . import reports_refused
+from . import sync_failed
+from . import trust_code_ends
+from . import utility_reporting_changed
+from . import utility_interval_long
+from . import factory_reset_done
 from . import policy_installed
+from . import policy_removed
+from . import authorization_code_installed
+from . import authorization_code_removed
+from . import authorization_code_request_failed
+from . import authorization_expired
 from . import trust_code_installed
+from . import trust_success
+from . import trust_fail
+from . import trust_anchors_changed
 from . import import_refused
 from . import usage_changed
 from . import usage_refused
@@ -38,7 +54,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__policy_installed','__trust_code_installed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
+  __slots__ = ('_path_helper', '_extmethods', '__report_closed','__reports_acknowledged','__reporting_required','__ack_overdue','__reports_refused','__sync_failed','__trust_code_ends','__utility_reporting_changed','__utility_interval_long','__factory_reset_done','__policy_installed','__policy_removed','__authorization_code_installed','__authorization_code_removed','__authorization_code_request_failed','__authorization_expired','__trust_code_installed','__trust_success','__trust_fail','__trust_anchors_changed','__import_refused','__usage_changed','__usage_refused','__clock_changed','__outage_recorded',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -52,8 +68,24 @@ file, and notifications of what a collector waits for.
     self._extmethods = False
     self.__report_closed = YANGDynClass(base=report_closed.report_closed, is_leaf=True, yang_name="report-closed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__reports_acknowledged = YANGDynClass(base=reports_acknowledged.reports_acknowledged, is_leaf=True, yang_name="reports-acknowledged", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__reporting_required = YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__ack_overdue = YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__reports_refused = YANGDynClass(base=reports_refused.reports_refused, is_leaf=True, yang_name="reports-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__sync_failed = YANGDynClass(base=sync_failed.sync_failed, is_leaf=True, yang_name="sync-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_code_ends = YANGDynClass(base=trust_code_ends.trust_code_ends, is_leaf=True, yang_name="trust-code-ends", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__utility_reporting_changed = YANGDynClass(base=utility_reporting_changed.utility_reporting_changed, is_leaf=True, yang_name="utility-reporting-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__utility_interval_long = YANGDynClass(base=utility_interval_long.utility_interval_long, is_leaf=True, yang_name="utility-interval-long", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__factory_reset_done = YANGDynClass(base=factory_reset_done.factory_reset_done, is_leaf=True, yang_name="factory-reset-done", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__policy_installed = YANGDynClass(base=policy_installed.policy_installed, is_leaf=True, yang_name="policy-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__policy_removed = YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_installed = YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_removed = YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_code_request_failed = YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__authorization_expired = YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__trust_code_installed = YANGDynClass(base=trust_code_installed.trust_code_installed, is_leaf=True, yang_name="trust-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_success = YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_fail = YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    self.__trust_anchors_changed = YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__import_refused = YANGDynClass(base=import_refused.import_refused, is_leaf=True, yang_name="import-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__usage_changed = YANGDynClass(base=usage_changed.usage_changed, is_leaf=True, yang_name="usage-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
     self.__usage_refused = YANGDynClass(base=usage_refused.usage_refused, is_leaf=True, yang_name="usage-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
@@ -143,6 +175,232 @@ file, and notifications of what a collector waits for.
     self.__reports_acknowledged = YANGDynClass(base=reports_acknowledged.reports_acknowledged, is_leaf=True, yang_name="reports-acknowledged", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
+  def _get_reporting_required(self):
+    """
+    Getter method for reporting_required, mapped from YANG variable /slp_agent_notification/reporting_required (notification)
+
+    YANG Description: An acknowledgement will have to be installed soon.
+    """
+    return self.__reporting_required
+      
+  def _set_reporting_required(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """reporting_required must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__reporting_required = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_reporting_required(self):
+    self.__reporting_required = YANGDynClass(base=reporting_required.reporting_required, is_leaf=True, yang_name="reporting-required", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_ack_overdue(self):
+    """
+    Getter method for ack_overdue, mapped from YANG variable /slp_agent_notification/ack_overdue (notification)
+
+    YANG Description: The acknowledgement that had to be installed has not come.
+    """
+    return self.__ack_overdue
+      
+  def _set_ack_overdue(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """ack_overdue must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__ack_overdue = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_ack_overdue(self):
+    self.__ack_overdue = YANGDynClass(base=ack_overdue.ack_overdue, is_leaf=True, yang_name="ack-overdue", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_reports_refused(self):
+    """
+    Getter method for reports_refused, mapped from YANG variable /slp_agent_notification/reports_refused (notification)
+
+    YANG Description: The licence authority did not take these usage reports; they wait
+to be reported again.
+    """
+    return self.__reports_refused
+      
+  def _set_reports_refused(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=reports_refused.reports_refused, is_leaf=True, yang_name="reports-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """reports_refused must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=reports_refused.reports_refused, is_leaf=True, yang_name="reports-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__reports_refused = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_reports_refused(self):
+    self.__reports_refused = YANGDynClass(base=reports_refused.reports_refused, is_leaf=True, yang_name="reports-refused", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_sync_failed(self):
+    """
+    Getter method for sync_failed, mapped from YANG variable /slp_agent_notification/sync_failed (notification)
+
+    YANG Description: Reporting at once was asked for and could not be done.
+    """
+    return self.__sync_failed
+      
+  def _set_sync_failed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=sync_failed.sync_failed, is_leaf=True, yang_name="sync-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """sync_failed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=sync_failed.sync_failed, is_leaf=True, yang_name="sync-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__sync_failed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_sync_failed(self):
+    self.__sync_failed = YANGDynClass(base=sync_failed.sync_failed, is_leaf=True, yang_name="sync-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_code_ends(self):
+    """
+    Getter method for trust_code_ends, mapped from YANG variable /slp_agent_notification/trust_code_ends (notification)
+
+    YANG Description: The trust code ends soon, or has ended.
+    """
+    return self.__trust_code_ends
+      
+  def _set_trust_code_ends(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_code_ends.trust_code_ends, is_leaf=True, yang_name="trust-code-ends", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_code_ends must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_code_ends.trust_code_ends, is_leaf=True, yang_name="trust-code-ends", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_code_ends = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_code_ends(self):
+    self.__trust_code_ends = YANGDynClass(base=trust_code_ends.trust_code_ends, is_leaf=True, yang_name="trust-code-ends", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_utility_reporting_changed(self):
+    """
+    Getter method for utility_reporting_changed, mapped from YANG variable /slp_agent_notification/utility_reporting_changed (notification)
+
+    YANG Description: Usage is reported as post-paid from now on, or no longer.
+    """
+    return self.__utility_reporting_changed
+      
+  def _set_utility_reporting_changed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=utility_reporting_changed.utility_reporting_changed, is_leaf=True, yang_name="utility-reporting-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """utility_reporting_changed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=utility_reporting_changed.utility_reporting_changed, is_leaf=True, yang_name="utility-reporting-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__utility_reporting_changed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_utility_reporting_changed(self):
+    self.__utility_reporting_changed = YANGDynClass(base=utility_reporting_changed.utility_reporting_changed, is_leaf=True, yang_name="utility-reporting-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_utility_interval_long(self):
+    """
+    Getter method for utility_interval_long, mapped from YANG variable /slp_agent_notification/utility_interval_long (notification)
+
+    YANG Description: Post-paid usage is to be reported at least every 7 days, and the
+configured interval is longer.
+    """
+    return self.__utility_interval_long
+      
+  def _set_utility_interval_long(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=utility_interval_long.utility_interval_long, is_leaf=True, yang_name="utility-interval-long", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """utility_interval_long must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=utility_interval_long.utility_interval_long, is_leaf=True, yang_name="utility-interval-long", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__utility_interval_long = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_utility_interval_long(self):
+    self.__utility_interval_long = YANGDynClass(base=utility_interval_long.utility_interval_long, is_leaf=True, yang_name="utility-interval-long", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_factory_reset_done(self):
+    """
+    Getter method for factory_reset_done, mapped from YANG variable /slp_agent_notification/factory_reset_done (notification)
+
+    YANG Description: A life of the product instance has ended and the next one begun.
+    """
+    return self.__factory_reset_done
+      
+  def _set_factory_reset_done(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=factory_reset_done.factory_reset_done, is_leaf=True, yang_name="factory-reset-done", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """factory_reset_done must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=factory_reset_done.factory_reset_done, is_leaf=True, yang_name="factory-reset-done", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__factory_reset_done = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_factory_reset_done(self):
+    self.__factory_reset_done = YANGDynClass(base=factory_reset_done.factory_reset_done, is_leaf=True, yang_name="factory-reset-done", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
   def _get_policy_installed(self):
     """
     Getter method for policy_installed, mapped from YANG variable /slp_agent_notification/policy_installed (notification)
@@ -171,6 +429,150 @@ file, and notifications of what a collector waits for.
     self.__policy_installed = YANGDynClass(base=policy_installed.policy_installed, is_leaf=True, yang_name="policy-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
+  def _get_policy_removed(self):
+    """
+    Getter method for policy_removed, mapped from YANG variable /slp_agent_notification/policy_removed (notification)
+
+    YANG Description: A policy was taken back; the others and the built-in default are
+in force.
+    """
+    return self.__policy_removed
+      
+  def _set_policy_removed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """policy_removed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__policy_removed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_policy_removed(self):
+    self.__policy_removed = YANGDynClass(base=policy_removed.policy_removed, is_leaf=True, yang_name="policy-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_installed(self):
+    """
+    Getter method for authorization_code_installed, mapped from YANG variable /slp_agent_notification/authorization_code_installed (notification)
+
+    YANG Description: An authorization code was installed. The public module names this
+notification and does not define it.
+    """
+    return self.__authorization_code_installed
+      
+  def _set_authorization_code_installed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_installed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_installed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_installed(self):
+    self.__authorization_code_installed = YANGDynClass(base=authorization_code_installed.authorization_code_installed, is_leaf=True, yang_name="authorization-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_removed(self):
+    """
+    Getter method for authorization_code_removed, mapped from YANG variable /slp_agent_notification/authorization_code_removed (notification)
+
+    YANG Description: The authorization codes of this product instance were removed.
+    """
+    return self.__authorization_code_removed
+      
+  def _set_authorization_code_removed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_removed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_removed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_removed(self):
+    self.__authorization_code_removed = YANGDynClass(base=authorization_code_removed.authorization_code_removed, is_leaf=True, yang_name="authorization-code-removed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_code_request_failed(self):
+    """
+    Getter method for authorization_code_request_failed, mapped from YANG variable /slp_agent_notification/authorization_code_request_failed (notification)
+
+    YANG Description: An authorization code that was asked for will not come. The public
+module names this notification and does not define it.
+    """
+    return self.__authorization_code_request_failed
+      
+  def _set_authorization_code_request_failed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_code_request_failed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_code_request_failed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_code_request_failed(self):
+    self.__authorization_code_request_failed = YANGDynClass(base=authorization_code_request_failed.authorization_code_request_failed, is_leaf=True, yang_name="authorization-code-request-failed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_authorization_expired(self):
+    """
+    Getter method for authorization_expired, mapped from YANG variable /slp_agent_notification/authorization_expired (notification)
+
+    YANG Description: The authorization of these licences has ended. What is in use goes
+on and cannot be turned on anew.
+    """
+    return self.__authorization_expired
+      
+  def _set_authorization_expired(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """authorization_expired must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__authorization_expired = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_authorization_expired(self):
+    self.__authorization_expired = YANGDynClass(base=authorization_expired.authorization_expired, is_leaf=True, yang_name="authorization-expired", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
   def _get_trust_code_installed(self):
     """
     Getter method for trust_code_installed, mapped from YANG variable /slp_agent_notification/trust_code_installed (notification)
@@ -197,6 +599,94 @@ file, and notifications of what a collector waits for.
 
   def _unset_trust_code_installed(self):
     self.__trust_code_installed = YANGDynClass(base=trust_code_installed.trust_code_installed, is_leaf=True, yang_name="trust-code-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_success(self):
+    """
+    Getter method for trust_success, mapped from YANG variable /slp_agent_notification/trust_success (notification)
+
+    YANG Description: A trust code that was asked for has come and counts. The public
+module names this notification and does not define it.
+    """
+    return self.__trust_success
+      
+  def _set_trust_success(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_success must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_success = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_success(self):
+    self.__trust_success = YANGDynClass(base=trust_success.trust_success, is_leaf=True, yang_name="trust-success", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_fail(self):
+    """
+    Getter method for trust_fail, mapped from YANG variable /slp_agent_notification/trust_fail (notification)
+
+    YANG Description: A trust code that was asked for will not come, or the one that came
+was refused. The public module names this notification and does not
+define it.
+    """
+    return self.__trust_fail
+      
+  def _set_trust_fail(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_fail must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_fail = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_fail(self):
+    self.__trust_fail = YANGDynClass(base=trust_fail.trust_fail, is_leaf=True, yang_name="trust-fail", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+
+
+  def _get_trust_anchors_changed(self):
+    """
+    Getter method for trust_anchors_changed, mapped from YANG variable /slp_agent_notification/trust_anchors_changed (notification)
+
+    YANG Description: What the licence authority issues is checked against other root
+certificates from now on.
+    """
+    return self.__trust_anchors_changed
+      
+  def _set_trust_anchors_changed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """trust_anchors_changed must be of a type compatible with notification""",
+          'defined-type': "notification",
+          'generated-type': """YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)""",
+        })
+
+    self.__trust_anchors_changed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_trust_anchors_changed(self):
+    self.__trust_anchors_changed = YANGDynClass(base=trust_anchors_changed.trust_anchors_changed, is_leaf=True, yang_name="trust-anchors-changed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='notification', is_config=True)
 
 
   def _get_import_refused(self):
@@ -343,8 +833,24 @@ while.
 
   report_closed = __builtin__.property(_get_report_closed, _set_report_closed)
   reports_acknowledged = __builtin__.property(_get_reports_acknowledged, _set_reports_acknowledged)
+  reporting_required = __builtin__.property(_get_reporting_required, _set_reporting_required)
+  ack_overdue = __builtin__.property(_get_ack_overdue, _set_ack_overdue)
+  reports_refused = __builtin__.property(_get_reports_refused, _set_reports_refused)
+  sync_failed = __builtin__.property(_get_sync_failed, _set_sync_failed)
+  trust_code_ends = __builtin__.property(_get_trust_code_ends, _set_trust_code_ends)
+  utility_reporting_changed = __builtin__.property(_get_utility_reporting_changed, _set_utility_reporting_changed)
+  utility_interval_long = __builtin__.property(_get_utility_interval_long, _set_utility_interval_long)
+  factory_reset_done = __builtin__.property(_get_factory_reset_done, _set_factory_reset_done)
   policy_installed = __builtin__.property(_get_policy_installed, _set_policy_installed)
+  policy_removed = __builtin__.property(_get_policy_removed, _set_policy_removed)
+  authorization_code_installed = __builtin__.property(_get_authorization_code_installed, _set_authorization_code_installed)
+  authorization_code_removed = __builtin__.property(_get_authorization_code_removed, _set_authorization_code_removed)
+  authorization_code_request_failed = __builtin__.property(_get_authorization_code_request_failed, _set_authorization_code_request_failed)
+  authorization_expired = __builtin__.property(_get_authorization_expired, _set_authorization_expired)
   trust_code_installed = __builtin__.property(_get_trust_code_installed, _set_trust_code_installed)
+  trust_success = __builtin__.property(_get_trust_success, _set_trust_success)
+  trust_fail = __builtin__.property(_get_trust_fail, _set_trust_fail)
+  trust_anchors_changed = __builtin__.property(_get_trust_anchors_changed, _set_trust_anchors_changed)
   import_refused = __builtin__.property(_get_import_refused, _set_import_refused)
   usage_changed = __builtin__.property(_get_usage_changed, _set_usage_changed)
   usage_refused = __builtin__.property(_get_usage_refused, _set_usage_refused)
@@ -352,4 +858,4 @@ while.
   outage_recorded = __builtin__.property(_get_outage_recorded, _set_outage_recorded)
 
 
-  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('policy_installed', policy_installed), ('trust_code_installed', trust_code_installed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])
+  _pyangbind_elements = OrderedDict([('report_closed', report_closed), ('reports_acknowledged', reports_acknowledged), ('reporting_required', reporting_required), ('ack_overdue', ack_overdue), ('reports_refused', reports_refused), ('sync_failed', sync_failed), ('trust_code_ends', trust_code_ends), ('utility_reporting_changed', utility_reporting_changed), ('utility_interval_long', utility_interval_long), ('factory_reset_done', factory_reset_done), ('policy_installed', policy_installed), ('policy_removed', policy_removed), ('authorization_code_installed', authorization_code_installed), ('authorization_code_removed', authorization_code_removed), ('authorization_code_request_failed', authorization_code_request_failed), ('authorization_expired', authorization_expired), ('trust_code_installed', trust_code_installed), ('trust_success', trust_success), ('trust_fail', trust_fail), ('trust_anchors_changed', trust_anchors_changed), ('import_refused', import_refused), ('usage_changed', usage_changed), ('usage_refused', usage_refused), ('clock_changed', clock_changed), ('outage_recorded', outage_recorded), ])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import enum
 import json
 import logging
 from pathlib import Path
@@ -13,19 +14,32 @@ from typing import Annotated, Any
 import typer
 
 from agent.clock import SystemClock
-from agent.formats import documents
+from agent.formats import certificates, documents
 from agent.formats.errors import DocumentError
 from agent.formats.udi import Udi
 from peers.authority import folder as folders
 from peers.authority.core import OperatorError
-from peers.authority.http import MAX_BODY, application, summary
+from peers.authority.http import MAX_BODY, application, code_list, pool_summary, summary
 from peers.authority.server import listen, serve
-from peers.authority.service import Authority, read_policy
+from peers.authority.service import Authority, read_policy, read_pool, read_requests
 from peers.authority.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The licence authority: acknowledges reports, issues policies and codes.")
 policy_app = typer.Typer(no_args_is_help=True, help="The policy that every acknowledgement carries.")
 app.add_typer(policy_app, name="policy")
+pool_app = typer.Typer(no_args_is_help=True, help="What the account holds of enforced and export-controlled licences.")
+app.add_typer(pool_app, name="pool")
+
+
+class AuthTypeName(enum.Enum):
+    """Types of authorization code, as arguments."""
+
+    SLAC = "slac"
+    SLR = "slr"
+    PLR = "plr"
+    FLA = "fla"
+    PAK = "pak"
+
 
 StateDir = Annotated[Path, typer.Option("--state-dir", help="The authority's state folder.")]
 Key = Annotated[str, typer.Argument(metavar="UDI", help="PID:…,SN:…")]
@@ -50,6 +64,23 @@ def _authority(state_dir: Path) -> Iterator[Authority]:
             yield Authority(folder, store, SystemClock())
         finally:
             store.close()
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise OperatorError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _put(data: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.write(data.decode("utf-8"))
+        return
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise OperatorError(f"{output} cannot be written: {error.strerror}") from None
 
 
 def _show(value: Any) -> None:
@@ -134,6 +165,89 @@ def accept_gap(state_dir: StateDir, udi: Key) -> None:
         _show(summary(authority.accept_gap(Udi.from_key(udi))))
 
 
+@app.command()
+def authorize(
+    state_dir: StateDir,
+    file: Annotated[Path, typer.Argument(help="A request file of a product instance.")],
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Answer a request file: authorization codes from the pool, trust codes, and codes taken back."""
+    with _authority(state_dir) as authority:
+        answer = authority.request(read_requests(_read(file)))
+        sys.stderr.write(json.dumps({"outcomes": answer.outcomes}, indent=2) + "\n")
+        if answer.file is not None:
+            _put(answer.file, output)
+        if answer.file is None and not answer.count("accepted") + answer.count("duplicate"):
+            raise OperatorError("nothing was issued; the outcomes say why")
+
+
+@app.command()
+def returns(state_dir: StateDir, string: Annotated[str, typer.Argument(help="The return string.")]) -> None:
+    """Take back the authorization codes that a return string names."""
+    with _authority(state_dir) as authority:
+        answer = authority.request(read_requests(string.encode()))
+        _show({"outcomes": answer.outcomes})
+        if not answer.count("accepted") + answer.count("duplicate"):
+            raise OperatorError("nothing was taken back; the outcomes say why")
+
+
+@app.command()
+def codes(state_dir: StateDir, udi: Key) -> None:
+    """List the authorization codes of one instance."""
+    with _authority(state_dir) as authority:
+        _show(code_list(authority.instance(Udi.from_key(udi))))
+
+
+@app.command(name="issue-code")
+def issue_code(
+    state_dir: StateDir,
+    udi: Key,
+    auth_type: Annotated[AuthTypeName, typer.Option("--type", help="The type of code.")],
+    pool_file: Annotated[
+        Path | None, typer.Option("--entitlements", help="JSON, like a pool; none: every licence (plr).")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Issue a code that nobody asked for, such as a reservation from before Smart Licensing Using Policy."""
+    with _authority(state_dir) as authority:
+        entitlements = [] if pool_file is None else read_pool(_read(pool_file))
+        _put(authority.issue_code(Udi.from_key(udi), auth_type.value, entitlements), output)
+
+
+@app.command()
+def release(state_dir: StateDir, udi: Key) -> None:
+    """Free the codes of an instance that is lost and will never return them."""
+    with _authority(state_dir) as authority:
+        _show(code_list(authority.release(Udi.from_key(udi))))
+
+
+@app.command()
+def rotate(
+    state_dir: StateDir,
+    udi: Key,
+    anchors: Annotated[Path, typer.Argument(help="PEM with the roots to trust from now on; list this one too.")],
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Make the file that gives an instance new trust anchors, signed under the present one."""
+    with _authority(state_dir) as authority:
+        _put(authority.rotate(Udi.from_key(udi), certificates.read_anchors(_read(anchors))), output)
+
+
+@pool_app.command(name="show")
+def pool_show(state_dir: StateDir) -> None:
+    """Print what the account holds, and what of it is free."""
+    with _authority(state_dir) as authority:
+        _show(pool_summary(authority))
+
+
+@pool_app.command(name="set")
+def pool_set(state_dir: StateDir, file: Annotated[Path, typer.Argument(help="JSON; see docs/formats.md.")]) -> None:
+    """Say what the account holds; codes that were issued stay as they are."""
+    with _authority(state_dir) as authority:
+        authority.set_pool(read_pool(_read(file)))
+        _show(pool_summary(authority))
+
+
 @policy_app.command(name="show")
 def policy_show(state_dir: StateDir) -> None:
     """Print the policy in force."""
@@ -146,10 +260,7 @@ def policy_show(state_dir: StateDir) -> None:
 def policy_set(state_dir: StateDir, file: Annotated[Path, typer.Argument(help="JSON; see docs/formats.md.")]) -> None:
     """Set the policy from a JSON file; instances get it with their next acknowledgement."""
     with _authority(state_dir) as authority:
-        try:
-            terms = read_policy(file.read_bytes())
-        except OSError as error:
-            raise OperatorError(f"{file} cannot be read: {error.strerror}") from None
+        terms = read_policy(_read(file))
         authority.set_policy(terms)
         _show(documents.terms_body(terms))
 

@@ -14,10 +14,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
-from agent.formats.documents import MAX_ACKNOWLEDGED, Account, Acknowledged, PolicyTerms
+from agent.formats.documents import MAX_ACKNOWLEDGED, Account, Acknowledged, PolicyTerms, Refused
 from agent.formats.envelope import SignedReport
 from agent.formats.signing import key_id
 from agent.formats.udi import Udi
+from peers.authority.codes import IssuedCode
 
 Result = Literal["accepted", "duplicate", "pending", "refused"]
 
@@ -77,6 +78,11 @@ class Instance:
     trust_until: int = 0
     trust_from: int = 0
     """The validity of the certificate in `trust_code`."""
+    codes: tuple[IssuedCode, ...] = ()
+    request_number: int = 0
+    """The highest number of the requests taken from the pinned epoch."""
+    utility: bool = False
+    """Whether the latest report or request came from utility mode: then every document is flagged."""
 
 
 class Filed(NamedTuple):
@@ -116,6 +122,8 @@ class Decision:
     """Sequences that were waiting and contradict the chain now."""
     acknowledge: tuple[Acknowledged, ...] = ()
     """What the answer has to acknowledge; the last ACK is sent again when it covers them all."""
+    refused: tuple[Refused, ...] = ()
+    """What the answer names as not taken; such an answer is always signed anew."""
     fresh_ack: bool = False
     fresh_policy: bool = False
     trust: Literal["none", "again", "fresh"] = "none"
@@ -161,19 +169,23 @@ def receive(
 
 def _unapproved(instance: Instance, reports: Sequence[SignedReport], pins: Sequence[Pin]) -> Decision:
     """All reports of a submission wait for the operator when any of them comes from elsewhere than the pin."""
-    foreign = [pin for pin in pins if pin != instance.pin]
-    candidate = foreign[-1]
+    candidate, reason, message = unapproved(instance, [pin for pin in pins if pin != instance.pin][-1])
+    udi = instance.udi
+    outcomes = tuple(Outcome(udi, s.report.report_id, s.digest, "pending", reason, message) for s in reports)
+    return Decision(replace(instance, candidate=candidate), outcomes)
+
+
+def unapproved(instance: Instance, candidate: Pin) -> tuple[Pin, str, str]:
+    """Why what comes from `candidate`, which is not the instance's pin, waits: itself, reason and message."""
     if instance.pin is None:
-        reason, message = "first-contact", "this instance is not known yet; approve it, then send the reports again"
+        reason, message = "first-contact", "this instance is not known yet; approve it, then send the same again"
     elif candidate.public_key != instance.pin.public_key:
         reason = "new-key"
         message = f"this instance is pinned to key {instance.pin.key_id}; re-key it by force if it was reset"
     else:
         reason = "new-epoch"
         message = "the instance began a new epoch under its old key; approve by force if that is right"
-    udi = instance.udi
-    outcomes = tuple(Outcome(udi, s.report.report_id, s.digest, "pending", reason, message) for s in reports)
-    return Decision(replace(instance, candidate=candidate), outcomes)
+    return candidate, reason, message
 
 
 def _take(work: _Work, signed: SignedReport, by_id: dict[int, Filed]) -> None:
@@ -248,10 +260,16 @@ def _conclude(
     settings: Settings, instance: Instance, work: _Work, reports: Sequence[SignedReport], now: int
 ) -> Decision:
     acknowledge = tuple(sorted(work.acknowledge.values()))
+    latest = max((signed.report for signed in reports), key=lambda report: report.sequence)
+    instance = in_mode(instance, latest.utility_enabled)
     covered = bool(acknowledge) and set(acknowledge) <= set(instance.acknowledged) and instance.ack is not None
     asks = bool(acknowledge) and any(signed.report.trust_request is not None for signed in reports)
-    # A trust code is renewed in the second half of its life; before that the same one answers again.
-    holds = instance.trust_code is not None and now < (instance.trust_from + instance.trust_until) // 2
+    holds = holds_trust(instance, now)
+    refused = {
+        o.report_id: Refused(o.report_id, o.digest, o.reason)
+        for o in work.outcomes.values()
+        if o.reason and o.result == "refused"
+    }
     return Decision(
         instance=replace(instance, head=work.head),
         outcomes=tuple(work.outcomes.values()),
@@ -259,10 +277,25 @@ def _conclude(
         accepted=frozenset(work.accepted),
         dropped=frozenset(work.dropped),
         acknowledge=acknowledge,
+        refused=tuple(refused.values()),
         fresh_ack=bool(acknowledge) and not covered,
         fresh_policy=bool(acknowledge) and settings.policy is not None and instance.policy_terms != settings.policy,
         trust=("again" if holds else "fresh") if asks else "none",
     )
+
+
+def in_mode(instance: Instance, utility: bool) -> Instance:
+    """The instance in or out of utility mode; documents that are flagged otherwise are not sent again."""
+    if instance.utility == utility:
+        return instance
+    return replace(
+        instance, utility=utility, ack=None, acknowledged=(), policy=None, policy_terms=None, trust_code=None
+    )
+
+
+def holds_trust(instance: Instance, now: int) -> bool:
+    """Whether the trust code issued before answers again: one is renewed in the second half of its life."""
+    return instance.trust_code is not None and now < (instance.trust_from + instance.trust_until) // 2
 
 
 def next_serial(instance: Instance, now: int) -> int:
@@ -292,7 +325,14 @@ def approve(instance: Instance, force: bool, expected_key: str | None = None) ->
         )
     # Serials go on rising: the instance's floors outlive its reset.
     return replace(
-        instance, pin=instance.candidate, candidate=None, head=Head(), trust_code=None, trust_from=0, trust_until=0
+        instance,
+        pin=instance.candidate,
+        candidate=None,
+        head=Head(),
+        trust_code=None,
+        trust_from=0,
+        trust_until=0,
+        request_number=0,
     )
 
 

@@ -20,7 +20,7 @@ from agent.formats.errors import DocumentError
 from agent.formats.jsontext import Members
 from agent.formats.udi import Udi
 from peers.authority.core import Instance, OperatorError
-from peers.authority.service import Answer, Authority, read_policy, read_submission
+from peers.authority.service import Answer, Authority, read_policy, read_pool, read_requests, read_submission
 
 MAX_BODY = smartlicense.MAX_USAGE_FILE
 _log = logging.getLogger("slp-peer.authority")
@@ -46,6 +46,12 @@ def _usage_views(app: Flask, authority: Authority) -> None:
     def usage() -> Response:
         answer = authority.submit(read_submission(request.get_data(cache=False)))
         _log.info("usage: %s", _counts(answer))
+        return _usage_answer(answer)
+
+    @app.post("/v1/requests")
+    def requests() -> Response:
+        answer = authority.request(read_requests(request.get_data(cache=False)))
+        _log.info("requests: %s", _counts(answer))
         return _usage_answer(answer)
 
     @app.get("/v1/anchor")
@@ -90,6 +96,27 @@ def _operator_views(app: Flask, authority: Authority, guard: Callable[[View], Vi
     def accept_gap(key: str) -> Response:
         return _json(summary(authority.accept_gap(_udi(key))))
 
+    @app.get("/v1/instances/<path:key>/codes")
+    @guard
+    def issued(key: str) -> Response:
+        return _json({"codes": code_list(authority.instance(_udi(key)))})
+
+    @app.post("/v1/instances/<path:key>/release")
+    @guard
+    def release(key: str) -> Response:
+        return _json({"codes": code_list(authority.release(_udi(key)))})
+
+    @app.get("/v1/pool")
+    @guard
+    def pool() -> Response:
+        return _json(pool_summary(authority))
+
+    @app.put("/v1/pool")
+    @guard
+    def set_pool() -> Response:
+        authority.set_pool(read_pool(request.get_data(cache=False)))
+        return _json(pool_summary(authority))
+
     @app.get("/v1/policy")
     @guard
     def policy() -> Response:
@@ -126,6 +153,29 @@ def summary(instance: Instance) -> dict[str, Any]:
     }
 
 
+def code_list(instance: Instance) -> list[dict[str, Any]]:
+    """The authorization codes of an instance as operators see them."""
+    return [
+        {
+            "auth_type": code.auth_type,
+            "serial": code.serial,
+            "state": code.stage,
+            "entitlements": [documents.entitlement_body(entry) for entry in code.entitlements],
+        }
+        for code in instance.codes
+    ]
+
+
+def pool_summary(authority: Authority) -> dict[str, Any]:
+    """The account's pool, and what of it is free."""
+    free = authority.free()
+    return {
+        "entitlements": [
+            {**documents.entitlement_body(entry), "free": free[tag]} for tag, entry in authority.pool().items()
+        ]
+    }
+
+
 def _operator(token: str, view: View) -> View:
     expected = f"Bearer {token}".encode()
 
@@ -153,10 +203,14 @@ def _counts(answer: Answer) -> str:
 
 
 def _usage_answer(answer: Answer) -> Response:
-    """200 with the licence file (or JSON that contains it), 202 when all wait, 422 when nothing could be taken."""
-    status = 200 if answer.file is not None else 202 if answer.count("pending") else 422
+    """200 with the licence file (or JSON that contains it), 202 when all wait, 422 when nothing could be taken.
+
+    What needs no file in answer, as a returned code, is 200 with the outcomes.
+    """
+    taken = answer.count("accepted") + answer.count("duplicate")
+    status = 200 if taken else 202 if answer.count("pending") else 422
     prefers = request.accept_mimetypes.best_match(["application/xml", "application/json"], "application/xml")
-    if answer.file is not None and prefers == "application/xml":
+    if answer.file is not None and taken and prefers == "application/xml":
         response = Response(answer.file, 200, mimetype="application/xml")
     else:
         members: dict[str, Any] = {"outcomes": answer.outcomes}

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.clock import Clock
-from agent.formats import certificates, envelope, jsontext, smartlicense
+from agent.formats import certificates, documents, envelope, jsontext, requests, smartlicense
 from agent.formats.certificates import Certificate
-from agent.formats.documents import Ack, Document, Heading, Kind, Policy, PolicyTerms, TrustCode, read_terms
-from agent.formats.envelope import SignedReport
+from agent.formats.documents import (
+    Ack,
+    AuthType,
+    Document,
+    Entitlement,
+    Heading,
+    Kind,
+    Policy,
+    PolicyTerms,
+    Refused,
+    TrustAnchors,
+    TrustCode,
+    read_terms,
+)
+from agent.formats.envelope import SignedReport, SignedRequest
 from agent.formats.errors import DocumentError, Malformed, NoDocument
 from agent.formats.issue import issue
 from agent.formats.jsontext import Members
+from agent.formats.rum import digest_of
 from agent.formats.udi import Udi
-from peers.authority import core
+from peers.authority import codes, core
 from peers.authority.core import Decision, Instance, OperatorError, Settings
 from peers.authority.folder import Folder
+from peers.authority.requests import Answered, Desk, answer, issue_code
 from peers.authority.store import Store
 
 TRUST_CODE_SECONDS = 8 * 31_557_600
@@ -71,6 +87,113 @@ class Authority:
         outcomes, file = ({}, None) if not genuine else self._receive(genuine)
         return Answer(tuple(_outcome(index, entry, outcomes) for index, entry in enumerate(opened)), file)
 
+    def request(self, wanted: Sequence[bytes]) -> Answer:
+        """Answer the request documents of one product instance: trust, authorization codes, and codes taken back.
+
+        Raises NoDocument for none, Malformed when they are from several instances, OperatorError when the authority
+        itself cannot work.
+        """
+        if not wanted:
+            raise NoDocument("no request was sent")
+        self._check_own_validity()
+        opened = [self._open_request(document) for document in wanted]
+        genuine = [signed for signed in opened if isinstance(signed, SignedRequest)]
+        if len({signed.request.heading.udi.key for signed in genuine}) > 1:
+            raise Malformed("the requests are from several product instances; send each one's by itself")
+        outcomes: list[dict[str, Any]] = []
+        parts: list[tuple[Kind, bytes]] = []
+        with self._store.transaction():
+            for index, signed in enumerate(opened):
+                if isinstance(signed, DocumentError):
+                    outcomes.append(_outcome(index, signed, {}))
+                    continue
+                answered = self._answer(signed)
+                outcomes.append(_request_outcome(index, signed, answered))
+                if answered.document is not None:
+                    parts.append(answered.document)
+        return Answer(tuple(outcomes), smartlicense.write_documents(parts) if parts else None)
+
+    def _open_request(self, document: bytes) -> SignedRequest | DocumentError:
+        try:
+            return envelope.open_request(document, now=self.now(), skew=self._skew, lab=self._folder.lab)
+        except DocumentError as error:
+            return error
+
+    def _answer(self, signed: SignedRequest) -> Answered:
+        udi, now = signed.request.heading.udi, self.now()
+        instance = self._store.instance(udi)
+        if instance is None:
+            if self._store.unapproved() >= MAX_UNAPPROVED:
+                raise OperatorError("too many instances wait for approval; no new one is taken")
+            instance = Instance(udi, now, now)
+        answered = answer(self._desk(instance), replace(instance, last_seen=now), signed)
+        self._store.put_instance(answered.instance)
+        return answered
+
+    def _desk(self, instance: Instance) -> Desk:
+        settings, now = self.settings(), self.now()
+        elsewhere: Counter[str] = Counter()
+        for other in self._store.instances():
+            if not other.udi.same(instance.udi):
+                elsewhere.update(codes.held(other.codes))
+        return Desk(
+            pool=self._store.pool(),
+            elsewhere=elsewhere,
+            now=now,
+            heading=lambda asking: _heading(settings, asking, now),
+            sign=self._sign_with_digest,
+            trust=lambda asking: self._trust(settings, asking, now),
+        )
+
+    def _sign_with_digest(self, document: Document) -> tuple[bytes, str]:
+        data = self._sign(document)
+        return data, digest_of(data)
+
+    def pool(self) -> dict[str, Entitlement]:
+        """What the account holds."""
+        return self._store.pool()
+
+    def set_pool(self, entries: Sequence[Entitlement]) -> None:
+        """From now on the account holds this; codes that were issued stay as they are."""
+        with self._store.transaction():
+            self._store.put_pool(entries)
+
+    def free(self) -> dict[str, int]:
+        """How many of each licence of the pool are free; negative when codes are out for more than there are."""
+        used: Counter[str] = Counter()
+        for instance in self._store.instances():
+            used.update(codes.held(instance.codes))
+        return {tag: entry.count - used[tag] for tag, entry in self._store.pool().items()}
+
+    def issue_code(self, udi: Udi, auth_type: AuthType, entitlements: Sequence[Entitlement]) -> bytes:
+        """A file with a code that nobody asked for, as reservations from before SLP are. Raises OperatorError."""
+        if not entitlements and auth_type != "plr":
+            raise OperatorError("a code that names no licence is possible with type plr only")
+        with self._store.transaction():
+            instance = self.instance(udi)
+            if instance.pin is None:
+                raise OperatorError(f"{udi.key} is not approved; approve it first")
+            instance, code = issue_code(self._desk(instance), instance, auth_type, tuple(entitlements), "")
+            self._store.put_instance(instance)
+        return smartlicense.write_documents([("authorization", code.document)])
+
+    def release(self, udi: Udi) -> Instance:
+        """Free what an instance holds that will never return its codes. Raises OperatorError."""
+        with self._store.transaction():
+            instance = self.instance(udi)
+            instance = replace(instance, codes=codes.released(instance.codes))
+            self._store.put_instance(instance)
+        return instance
+
+    def rotate(self, udi: Udi, anchors: Sequence[bytes]) -> bytes:
+        """A file that gives an instance these roots (DER) in place of those it trusts. Raises OperatorError."""
+        with self._store.transaction():
+            instance = self.instance(udi)
+            heading = _heading(self.settings(), instance, self.now())
+            document = self._sign(TrustAnchors(heading, tuple(anchors)))
+            self._store.put_instance(replace(instance, serial=heading.serial))
+        return smartlicense.write_documents([("trust-anchors", document)])
+
     def _check_own_validity(self) -> None:
         try:
             Certificate(self._folder.certificate, "the authority's own signer certificate").check_time(self.now(), 0)
@@ -114,16 +237,16 @@ class Authority:
         """Sign what is to be fresh; the file holds the ACK and what travels with it."""
         instance = decision.instance
         if not decision.acknowledge:
-            return instance, None
+            return self._refusals(settings, instance, decision.refused, now)
         if decision.trust == "fresh":
             instance = self._trust(settings, instance, now)
         if decision.fresh_policy and settings.policy is not None:
             heading = _heading(settings, instance, now)
             policy = self._sign(Policy(heading, settings.policy))
             instance = replace(instance, policy=policy, policy_terms=settings.policy, serial=heading.serial)
-        if decision.fresh_ack:
+        if decision.fresh_ack or decision.refused:
             heading = _heading(settings, instance, now)
-            ack = self._sign(Ack(heading, decision.acknowledge))
+            ack = self._sign(Ack(heading, decision.acknowledge, decision.refused))
             instance = replace(instance, ack=ack, acknowledged=decision.acknowledge, serial=heading.serial)
         parts: list[tuple[Kind, bytes]] = []
         if decision.trust != "none" and instance.trust_code is not None:
@@ -133,6 +256,16 @@ class Authority:
         if instance.ack is not None:
             parts.append(("acknowledgement", instance.ack))
         return instance, smartlicense.write_documents(parts)
+
+    def _refusals(
+        self, settings: Settings, instance: Instance, refused: tuple[Refused, ...], now: int
+    ) -> tuple[Instance, bytes | None]:
+        """A file that only tells the device what was not taken; the last ACK stays the one to send again."""
+        if not refused:
+            return instance, None
+        heading = _heading(settings, instance, now)
+        document = self._sign(Ack(heading, (), refused))
+        return replace(instance, serial=heading.serial), smartlicense.write_documents([("acknowledgement", document)])
 
     def _trust(self, settings: Settings, instance: Instance, now: int) -> Instance:
         if instance.pin is None:
@@ -186,7 +319,9 @@ class Authority:
 
 def _heading(settings: Settings, instance: Instance, now: int) -> Heading:
     serial = core.next_serial(instance, now)
-    return Heading(serial, instance.udi, issued=now, lab=settings.lab, account=settings.account)
+    return Heading(
+        serial, instance.udi, issued=now, lab=settings.lab, account=settings.account, utility=instance.utility
+    )
 
 
 def _outcome(index: int, opened: SignedReport | DocumentError, outcomes: dict[str, core.Outcome]) -> dict[str, Any]:
@@ -203,6 +338,34 @@ def _outcome(index: int, opened: SignedReport | DocumentError, outcomes: dict[st
     if outcome.reason is not None:
         members |= {"reason": outcome.reason, "message": outcome.message}
     return members
+
+
+def _request_outcome(index: int, signed: SignedRequest, answered: Answered) -> dict[str, Any]:
+    members: dict[str, Any] = {
+        "index": index,
+        "udi": signed.request.heading.udi.key,
+        "kind": signed.request.kind,
+        "digest": signed.digest,
+        "result": answered.result,
+    }
+    if answered.reason is not None:
+        members |= {"reason": answered.reason, "message": answered.message}
+    return members
+
+
+def read_requests(data: bytes) -> tuple[bytes, ...]:
+    """The request documents of a request file, of one bare document, or of a return string. Raises a DocumentError."""
+    start = data.lstrip(b" \t\r\n")[:1]
+    if start == b"{":
+        return (data,)
+    if start in (b"<", b""):
+        return smartlicense.read_requests(data)
+    return (requests.from_return_string(data.decode("utf-8", "replace")),)
+
+
+def read_pool(data: bytes) -> list[Entitlement]:
+    """An operator's pool file: `entitlements` as in an authorization body. Raises a DocumentError."""
+    return documents.read_entitlements(Members(jsontext.load(data, "the pool"), "pool"))
 
 
 def read_submission(data: bytes) -> tuple[bytes, ...]:

@@ -12,11 +12,12 @@ from typing import Any
 import apsw
 
 from agent.formats import documents, jsontext
-from agent.formats.documents import Acknowledged, PolicyTerms
+from agent.formats.documents import Acknowledged, Entitlement, PolicyTerms
 from agent.formats.envelope import SignedReport
 from agent.formats.jsontext import Members
 from agent.formats.signing import from_base64, to_base64
 from agent.formats.udi import Udi
+from peers.authority.codes import IssuedCode
 from peers.authority.core import Filed, Head, Instance, OperatorError, Pin
 
 VERSION = 1
@@ -155,6 +156,17 @@ class Store:
             value = jsontext.dump(documents.terms_body(terms))
             self._db.execute("INSERT OR REPLACE INTO settings VALUES ('policy', ?)", (value,))
 
+    def pool(self) -> dict[str, Entitlement]:
+        """What the account holds, by entitlement tag."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = 'pool'").fetchone()
+        found = [] if row is None else documents.read_entitlements(Members(json.loads(str(row[0])), "pool"))
+        return {entry.tag: entry for entry in found}
+
+    def put_pool(self, entries: Iterable[Entitlement]) -> None:
+        value = jsontext.dump({"entitlements": [documents.entitlement_body(entry) for entry in entries]})
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('pool', ?)", (value,))
+
 
 def _plain(instance: Instance) -> str:
     members: dict[str, Any] = {
@@ -169,11 +181,31 @@ def _plain(instance: Instance) -> str:
         "policy_terms": None if instance.policy_terms is None else documents.terms_body(instance.policy_terms),
         "trust_from": instance.trust_from,
         "trust_until": instance.trust_until,
+        "codes": [_plain_code(code) for code in instance.codes],
+        "request_number": instance.request_number,
+        "utility": instance.utility,
     }
     for name in ("ack", "policy", "trust_code"):
         document: bytes | None = getattr(instance, name)
         members[name] = None if document is None else document.decode("utf-8")
     return jsontext.dump(members)
+
+
+def _plain_code(code: IssuedCode) -> dict[str, Any]:
+    return {
+        "auth_type": code.auth_type,
+        "serial": code.serial,
+        "digest": code.digest,
+        "entitlements": [documents.entitlement_body(entry) for entry in code.entitlements],
+        "request": code.request,
+        "document": code.document.decode("utf-8"),
+        "stage": code.stage,
+    }
+
+
+def _code(members: dict[str, Any]) -> IssuedCode:
+    entitlements = tuple(documents.read_entitlements(Members(members, "code")))
+    return IssuedCode(**{**members, "entitlements": entitlements, "document": members["document"].encode("utf-8")})
 
 
 def _plain_pin(pin: Pin | None) -> dict[str, str] | None:
@@ -195,6 +227,9 @@ def _instance(members: dict[str, Any]) -> Instance:
         policy_terms=None if terms is None else documents.read_terms(Members(terms, "policy")),
         trust_from=members["trust_from"],
         trust_until=members["trust_until"],
+        codes=tuple(_code(entry) for entry in members.get("codes", ())),
+        request_number=members.get("request_number", 0),
+        utility=members.get("utility", False),
         **issued,
     )
 

@@ -17,7 +17,7 @@ from agent.formats.documents import (
     PolicyTerms,
     TrustCode,
 )
-from agent.formats.envelope import Floor, Opened, open_documents
+from agent.formats.envelope import Floor, Opened, Opening, open_documents
 from agent.formats.issue import issue
 from agent.formats.signing import LocalSigner, key_id
 from agent.formats.udi import Udi
@@ -55,6 +55,14 @@ def issued(document: Document) -> bytes:
 
 
 def opened(data: bytes, floors: dict[str, Floor] | None = None, **changes: Any) -> list[Opened]:
+    """What the door lets in; raises what it says of the first document that it does not."""
+    opening = opening_of(data, floors, **changes)
+    for rejected in opening.rejected:
+        raise rejected.error
+    return opening.opened
+
+
+def opening_of(data: bytes, floors: dict[str, Floor] | None = None, **changes: Any) -> Opening:
     wanted: dict[str, Any] = {
         "addressee": UDI,
         "device_key": DEVICE.public_key,

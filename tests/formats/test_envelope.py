@@ -28,6 +28,7 @@ from tests.formats.authority import (
     heading,
     issued,
     opened,
+    opening_of,
     policy,
     report,
     trust_code,
@@ -90,12 +91,13 @@ def test_floors_are_kept_by_kind() -> None:
     assert opened(issued(policy(7)), floors)[0].document == policy(7)
 
 
-def test_one_bad_document_refuses_the_whole_file() -> None:
+def test_a_bad_document_leaves_the_others_of_its_file_alone() -> None:
     file = smartlicense.write_documents(
         [("policy", issued(policy())), ("acknowledgement", issued(ack(udi=Udi("VR-1000", "OTHER"))))]
     )
-    with pytest.raises(errors.WrongAddressee):
-        opened(file)
+    found = opening_of(file)
+    assert [o.document for o in found.opened] == [policy()]
+    assert [(r.kind, r.error.reason) for r in found.rejected] == [("acknowledgement", "wrong-addressee")]
 
 
 def test_signature_is_checked_before_anything_inside_is_read() -> None:

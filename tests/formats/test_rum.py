@@ -35,14 +35,15 @@ IDENTIFIER = st.text(
 
 @st.composite
 def reports(draw: st.DrawFn) -> Report:
+    udi = st.builds(Udi, IDENTIFIER, IDENTIFIER)
     rows, at = [], draw(st.integers(0, NOW // 2))
     for _ in range(draw(st.integers(1, 5))):
         start = at + draw(st.integers(0, 1000))
         at = start + draw(st.integers(0, 10**6))
         count, log_time = draw(st.integers(0, 2**62)), draw(st.integers(0, NOW))
         delta = draw(st.none() | st.integers(-(10**9), 10**9))
-        rows.append(Measurement(start, at, count, log_time, draw(st.none() | TEXT), delta))
-    udi = st.builds(Udi, IDENTIFIER, IDENTIFIER)
+        came, went = draw(st.lists(udi, max_size=2)), draw(st.lists(udi, max_size=2))
+        rows.append(Measurement(start, at, count, log_time, draw(st.none() | TEXT), delta, tuple(came), tuple(went)))
     tags = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_TAGS), TEXT))
     info = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_INFO), TEXT))
     first = draw(st.booleans())
@@ -68,6 +69,7 @@ def reports(draw: st.DrawFn) -> Report:
         outages=tuple(Outage(start, start + 5) for start in draw(st.lists(st.integers(0, NOW), max_size=3))),
         trust_request=draw(st.sampled_from([None, DEVICE.public_key])),
         metric_name=draw(st.sampled_from(["ENTITLEMENT", "TELEMETRY"])),
+        version=draw(st.sampled_from(rum.VERSIONS)),
     )
 
 

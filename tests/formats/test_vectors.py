@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from agent.formats import documents, errors, jsontext, rum
-from agent.formats.envelope import Floor, Opened, open_documents, open_report
+from agent.formats import documents, errors, jsontext, requests, rum
+from agent.formats.envelope import Floor, Opened, open_documents, open_report, open_request
 from agent.formats.issue import issue
 from agent.formats.rum import seal
 from agent.formats.signing import LocalSigner
@@ -20,6 +20,7 @@ FOLDER = Path(__file__).parent.parent / "vectors"
 SHARED = json.loads((FOLDER / "shared.json").read_text())
 DOCUMENTS = json.loads((FOLDER / "documents.json").read_text())
 REPORTS = json.loads((FOLDER / "reports.json").read_text())
+REQUESTS = json.loads((FOLDER / "requests.json").read_text())
 DEVICE = LocalSigner.from_pem(SHARED["device_key"].encode())
 UDI = Udi.from_sudi(SHARED["udi"])
 FLOORS = {kind: Floor(**floor) for kind, floor in SHARED["floor"].items()}
@@ -30,8 +31,8 @@ def named(entries: list[dict[str, Any]]) -> list[Any]:
     return [pytest.param(entry, id=entry["name"]) for entry in entries]
 
 
-def open_vector(data: bytes) -> list[Opened]:
-    return open_documents(
+def open_vector(data: bytes, utility: bool = False) -> list[Opened]:
+    opening = open_documents(
         data,
         addressee=UDI,
         device_key=DEVICE.public_key,
@@ -40,12 +41,16 @@ def open_vector(data: bytes) -> list[Opened]:
         skew=SHARED["skew"],
         lab=False,
         floor=FLOORS.get,
+        utility=utility,
     )
+    for rejected in opening.rejected:
+        raise rejected.error
+    return opening.opened
 
 
 @pytest.mark.parametrize("entry", named(DOCUMENTS["good"]))
 def test_good_document_opens_to_its_value(entry: dict[str, Any]) -> None:
-    opened = open_vector(entry["file"].encode())
+    opened = open_vector(entry["file"].encode(), entry.get("utility", False))
     found = [
         {"kind": o.document.kind, "serial": o.document.heading.serial, "body": documents.body(o.document)}
         | ({} if o.document.heading.expires is None else {"expires": o.document.heading.expires})
@@ -59,7 +64,7 @@ def test_good_document_opens_to_its_value(entry: dict[str, Any]) -> None:
 @pytest.mark.parametrize("entry", named(DOCUMENTS["bad"]))
 def test_bad_document_is_refused_for_its_reason(entry: dict[str, Any]) -> None:
     with pytest.raises(errors.DocumentError) as caught:
-        open_vector(entry["file"].encode())
+        open_vector(entry["file"].encode(), entry.get("utility", False))
     assert caught.value.reason == entry["reason"]
     assert caught.value.message
 
@@ -73,13 +78,14 @@ def test_ours_writes_what_the_vector_says(entry: dict[str, Any]) -> None:
     """Other direction: the value, issued by our writer, holds the members that the other writer made."""
     signer = LocalSigner.from_pem(SHARED["signer_key"].encode())
     certificate = base64.b64decode(SHARED["signer_certificate"])
-    for opened, expected in zip(open_vector(entry["file"].encode()), entry["expect"], strict=True):
+    utility = entry.get("utility", False)
+    for opened, expected in zip(open_vector(entry["file"].encode(), utility), entry["expect"], strict=True):
         made = json.loads(issue(opened.document, signer, certificate))
         payload = json.loads(made["payload"])
         assert payload["body"] == expected["body"]
         assert payload["addressee"] == SHARED["udi"]
         assert made["header"] == payload["header"] == {"type": expected["kind"], "version": "1.0"}
-        assert [again.document for again in open_vector(json.dumps(made).encode())] == [opened.document]
+        assert [again.document for again in open_vector(json.dumps(made).encode(), utility)] == [opened.document]
 
 
 def open_report_vector(document: str, pinned: bytes | None = None) -> rum.Report:
@@ -101,6 +107,28 @@ def test_good_report_opens_and_is_written_the_same(entry: dict[str, Any]) -> Non
 def test_bad_report_is_refused_for_its_reason(entry: dict[str, Any]) -> None:
     with pytest.raises(errors.DocumentError) as caught:
         open_report_vector(entry["document"])
+    assert caught.value.reason == entry["reason"]
+
+
+def open_request_vector(document: str) -> requests.Request:
+    signed = open_request(document.encode(), now=SHARED["now"], skew=SHARED["skew"], lab=False)
+    assert signed.public_key == DEVICE.public_key
+    return signed.request
+
+
+@pytest.mark.parametrize("entry", named(REQUESTS["good"]))
+def test_good_request_opens_and_is_written_the_same(entry: dict[str, Any]) -> None:
+    request = open_request_vector(entry["document"])
+    assert json.loads(requests.payload(request)) == entry["payload"]
+    again = json.loads(requests.seal_request(request, DEVICE))
+    assert json.loads(again["payload"]) == entry["payload"]
+    assert open_request_vector(json.dumps(again)) == request
+
+
+@pytest.mark.parametrize("entry", named(REQUESTS["bad"]))
+def test_bad_request_is_refused_for_its_reason(entry: dict[str, Any]) -> None:
+    with pytest.raises(errors.DocumentError) as caught:
+        open_request_vector(entry["document"])
     assert caught.value.reason == entry["reason"]
 
 

@@ -8,14 +8,33 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cache
+import hashlib
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+
 from agent.formats import certificates
-from agent.formats.documents import Account, Ack, Acknowledged, Document, Heading, Kind, Policy, PolicyTerms, TrustCode
-from agent.formats.envelope import SignedReport, open_report
+from agent.formats.documents import (
+    Account,
+    Ack,
+    Acknowledged,
+    Authorization,
+    AuthType,
+    Document,
+    Entitlement,
+    Heading,
+    Kind,
+    Policy,
+    PolicyOrigin,
+    PolicyTerms,
+    TrustAnchors,
+    TrustCode,
+)
+from agent.formats.envelope import SignedReport, SignedRequest, open_report, open_request
 from agent.formats.issue import issue
 from agent.formats.signing import LocalSigner
-from agent.formats.smartlicense import write_documents
+from agent.formats.smartlicense import read_requests, write_documents
+from agent.formats.udi import Udi
 from agent.licensing.commands import (
     ApplySettings,
     CloseReports,
@@ -43,8 +62,10 @@ YEARS = 10 * 365 * DAY
 
 @cache
 def key(name: str) -> LocalSigner:
-    """One key a name for the whole test run: making keys is the slow part."""
-    return LocalSigner.generate()
+    """The key of this name, the same in every run, so that what is recorded stays equal."""
+    return LocalSigner(
+        ec.derive_private_key(int.from_bytes(hashlib.sha256(name.encode()).digest()) >> 1, ec.SECP256R1())
+    )
 
 
 def profile(*licences: Licence) -> Profile:
@@ -74,6 +95,7 @@ class Authority:
             "issued": device.now if now is None else now,
             "lab": self.lab,
             "account": Account("Example Networks", "Default"),
+            "utility": device.state.settings.utility_enabled,
         }
         return Heading(**(fields | changed))
 
@@ -84,16 +106,40 @@ class Authority:
             reports = tuple((row.report_id, row.digest) for row in rows)
         return self.file(Ack(self.heading(device, **changed), tuple(Acknowledged(*report) for report in reports)))
 
-    def policy(self, device: Device, terms: PolicyTerms, **changed: Any) -> Policy:
-        return Policy(self.heading(device, **changed), terms)
+    def policy(
+        self, device: Device, terms: PolicyTerms | None, origin: PolicyOrigin = "custom", **changed: Any
+    ) -> Policy:
+        return Policy(self.heading(device, **changed), terms, origin)
 
-    def trust_code(self, device: Device, signer: LocalSigner | None = None, years: int = 8) -> TrustCode:
+    def code(
+        self, device: Device, *counts: tuple[str, int], kind: AuthType = "slac", ends: int | None = None, **changed: Any
+    ) -> Authorization:
+        """A code for so many of these licences, which go by their names."""
+        entitlements = []
+        for name, count in counts:
+            licence = device.profile.find(name)
+            assert licence is not None
+            entitlements.append(Entitlement(licence.entitlement_tag, count, ends=ends))
+        return Authorization(self.heading(device, **changed), kind, tuple(entitlements))
+
+    def rotation(self, device: Device, *anchors: bytes) -> TrustAnchors:
+        return TrustAnchors(self.heading(device), anchors)
+
+    def request(self, device: Device, content: bytes | None) -> SignedRequest:
+        """The only request in a request file, verified."""
+        assert content is not None
+        (document,) = read_requests(content)
+        return open_request(document, now=device.now, skew=3600, lab=self.lab)
+
+    def trust_code(
+        self, device: Device, signer: LocalSigner | None = None, years: int = 8, factory: bool = False
+    ) -> TrustCode:
         signer = signer or device.signer
         until = device.now + years * 365 * DAY
         der = certificates.make_trust_code(
             self.anchor, key(self.name), device.profile.udi, signer.public_key, device.now - 60, until
         )
-        return TrustCode(self.heading(device), der, signer.key_id, device.now - 60, until)
+        return TrustCode(self.heading(device), der, signer.key_id, device.now - 60, until, factory)
 
     def sign(self, document: Document) -> bytes:
         return issue(document, key(self.name + " signer"), self.signer)
@@ -123,6 +169,8 @@ class Device:
     lab: bool = False
     signer: LocalSigner = field(default_factory=lambda: key("device"))
     check: bool = True
+    online: bool = False
+    epoch: str = "epoch-1"
 
     def __post_init__(self) -> None:
         self.store = MemoryStore()
@@ -131,7 +179,7 @@ class Device:
 
     @property
     def context(self) -> Context:
-        return Context(self.profile, self.signer, self.store.reports, lab=self.lab)
+        return Context(self.profile, self.signer, self.store.reports, lab=self.lab, online=self.online)
 
     def do(self, command: Command, after: int = 0) -> Decision:
         """Run one command `after` seconds after the last one, make it durable, and go on with the new state."""
@@ -154,7 +202,7 @@ class Device:
         return open_report(document, pinned=lambda _: self.signer.public_key, now=self.now, skew=YEARS, lab=self.lab)
 
     def start(self, after: int = 0) -> Decision:
-        return self.do(Start("epoch-1"), after)
+        return self.do(Start(self.epoch), after)
 
     def stop(self, after: int = 0) -> Decision:
         return self.do(Stop(), after)
@@ -162,8 +210,10 @@ class Device:
     def tick(self, after: int = 0) -> Decision:
         return self.do(Tick(), after)
 
-    def use(self, licence: str, count: int, after: int = 0) -> Decision:
-        return self.do(RecordUsage(licence, count, "tester"), after)
+    def use(
+        self, licence: str, count: int, after: int = 0, *, added: tuple[Udi, ...] = (), removed: tuple[Udi, ...] = ()
+    ) -> Decision:
+        return self.do(RecordUsage(licence, count, "tester", added, removed), after)
 
     def close(self, after: int = 0) -> Decision:
         return self.do(CloseReports("tester"), after)

@@ -14,6 +14,7 @@ from agent.licensing.policy import CLASSES, DEFAULT, Days, in_force
 from agent.licensing.profile import Licence, Profile
 from agent.licensing.settings import Settings
 from agent.licensing.state import InstalledPolicy
+from agent.licensing.usage import NO_PERIPHERALS
 from tests.licensing.kit import DAY, T0, Authority, Device, profile, running
 
 SLE = PolicyTerms(
@@ -156,7 +157,7 @@ def test_the_next_push_is_a_date_even_with_the_transport_off() -> None:
 
 
 def test_the_default_policy() -> None:
-    policy = in_force(None)
+    policy = in_force({})
     assert (policy.kind, policy.name, policy.ack_required) == ("cisco-default", None, True)
     assert policy.days == {
         "perpetual": Days(365, 0, 90),
@@ -168,12 +169,12 @@ def test_the_default_policy() -> None:
 
 def test_a_policy_merges_attribute_by_attribute() -> None:
     terms = PolicyTerms("Part", enforced=PolicyClass(first=None, ongoing=90, change=None))
-    policy = in_force(InstalledPolicy(terms, T0))
+    policy = in_force({"custom": InstalledPolicy(terms, T0)})
     assert policy.kind == "merged"
     assert policy.days["enforced"] == Days(0, 90, 0)
-    assert policy.sources["enforced"] == ("default", "installed", "default")
+    assert policy.sources["enforced"] == ("default", "custom", "default")
     assert policy.days["perpetual"] == DEFAULT["perpetual"]
-    whole = in_force(InstalledPolicy(SLE, T0))
+    whole = in_force({"custom": InstalledPolicy(SLE, T0)})
     assert (whole.kind, whole.installed_at) == ("custom", T0)
     assert set(whole.days) == set(CLASSES)
 
@@ -195,7 +196,7 @@ def test_the_class_of_a_licence(enforcement: str, term: str, expected: str) -> N
 
 
 def test_the_deadline_uses_every_class() -> None:
-    """Enforced and export terms count when such licences are in use (as a code will permit later)."""
+    """Enforced and export terms count when such licences are in use (as a code permits)."""
     products: Profile = profile(
         Licence("fast", "Fast", "d", "tag-fast", enforcement="enforced"),
         Licence("crypto", "Crypto", "d", "tag-crypto", enforcement="export"),
@@ -204,8 +205,8 @@ def test_the_deadline_uses_every_class() -> None:
     device.start()
     used = evolve(
         device.state,
-        [UsageRecorded(T0, "tag-crypto", 1, ""), ReportOpened(T0, T0, "tag-crypto", 1)],
+        [UsageRecorded(T0, "tag-crypto", 1, "", NO_PERIPHERALS), ReportOpened(T0, T0, "tag-crypto", 1)],
     )
     assert next_ack_deadline(used, products) is None
-    ruled = replace(used, policy=InstalledPolicy(SLE, T0), last_ack_at=T0)
+    ruled = replace(used, policies={"custom": InstalledPolicy(SLE, T0)}, last_ack_at=T0)
     assert next_ack_deadline(ruled, products) == T0 + 30 * DAY

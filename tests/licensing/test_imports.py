@@ -153,7 +153,7 @@ def test_a_policy_is_installed_though_the_ack_beside_it_is_refused(device: Devic
     decision = device.install(authority.file(ack, authority.policy(device, TERMS)))
     assert decision.reply.code == "requesteditemnotfound"
     assert [result.code for result in decision.reply.documents] == ["success", "requesteditemnotfound"]
-    assert device.state.policy is not None
+    assert "custom" in device.state.policies
     assert set(device.state.floors) == {"policy"}
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
-from agent.licensing.profile import MAX_PROFILE_BYTES, VIRTUAL_ROUTER, ProfileError, built_in, parse_profile
+from agent.licensing.profile import MAX_PROFILE_BYTES, VIRTUAL_ROUTER, ProfileError, Purchase, built_in, parse_profile
 
 GOOD = """\
 [product]
@@ -114,3 +114,66 @@ def test_any_text_gives_a_profile_or_a_located_error(data: st.DataObject) -> Non
     except ProfileError as error:
         located = str(error)
     assert not located or located.split(":")[1].isdecimal()
+
+
+BOUGHT = (
+    GOOD
+    + """
+[[purchase]]
+entitlement-tag = "regid.base"
+
+[[purchase]]
+entitlement-tag = "regid.crypto"
+count = 3
+start = 2026-01-01T00:00:00Z
+end = 2027-01-01T01:00:00+01:00
+subscription-id = "SUB-1"
+"""
+)
+
+
+def test_purchases_and_subscriptions() -> None:
+    text = BOUGHT.replace('term = "subscription"', 'term = "subscription"\nsubscription-id = "SUB-2"')
+    profile = parse_profile(text, "p.toml")
+    assert [one.subscription_id for one in profile.licences.values()] == [None, "SUB-2"]
+    assert profile.purchases == (
+        Purchase("regid.base", 1),
+        Purchase("regid.crypto", 3, 1_767_225_600, 1_798_761_600, "SUB-1"),
+    )
+    assert parse_profile(GOOD, "p.toml").purchases == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("count = 3", "count = 0", "count is expected to be a number of 1"),
+        ("count = 3", "count = true", "count is expected to be a number of 1"),
+        ("count = 3", "count = 4294967296", "count is expected to be a number of 1"),
+        ("count = 3", 'count = "3"', "count is expected to be a number of 1"),
+        ("count = 3", "colour = 3", "entitlement-tag, subscription-id, count, start, end is expected, found 'colour'"),
+        ("start = 2026-01-01T00:00:00Z", "start = 2026-01-01T00:00:00", "with offset"),
+        ("start = 2026-01-01T00:00:00Z", "start = 2026-01-01", "with offset"),
+        ("start = 2026-01-01T00:00:00Z", "start = 0001-01-01T00:00:00Z", "with offset"),
+        ("start = 2026-01-01T00:00:00Z", "start = 2028-01-01T00:00:00Z", "end is expected to be after start"),
+        ('subscription-id = "SUB-1"', 'subscription-id = ""', "printable"),
+        (
+            '\n[[purchase]]\nentitlement-tag = "regid.crypto"',
+            '\n[[purchase]]\nentitlement-tag = "x"',
+            "of a [[license]]",
+        ),
+        ('\n[[purchase]]\nentitlement-tag = "regid.crypto"', '\n[[purchase]]\nentitlement-tag = "regid.base"', "taken"),
+        ('\n[[purchase]]\nentitlement-tag = "regid.crypto"', "\n[[purchase]]\n", "key 'entitlement-tag'"),
+    ],
+)
+def test_purchases_that_cannot_be(old: str, new: str, expected: str) -> None:
+    assert BOUGHT.count(old) == 1
+    with pytest.raises(ProfileError, match=r"^p.toml:[0-9]+: .*expected") as caught:
+        parse_profile(BOUGHT.replace(old, new), "p.toml")
+    assert expected in str(caught.value)
+    assert int(str(caught.value).split(":")[1]) > GOOD.count("\n")
+
+
+def test_purchases_must_be_tables() -> None:
+    for wrong in ("purchase = 3\n", "purchase = [3]\n"):
+        with pytest.raises(ProfileError, match=r"^p.toml:1: .*\[\[purchase\]\]"):
+            parse_profile(wrong + GOOD, "p.toml")

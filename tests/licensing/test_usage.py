@@ -16,7 +16,7 @@ from agent.licensing.events import ReportClosed, ReportDiscarded, UsageRecorded
 from agent.licensing.notices import OutageWasRecorded, ReportWasClosed, UsageChanged, UsageWasRefused
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
-from agent.licensing.usage import MAX_COUNT, MAX_ROWS
+from agent.licensing.usage import MAX_COUNT, MAX_ROWS, NO_PERIPHERALS
 from tests.licensing.kit import DAY, T0, Device, running
 
 ADVANTAGE = "network-advantage"
@@ -362,7 +362,7 @@ def test_a_licence_answers_to_name_feature_name_and_tag() -> None:
     assert [use.recorded for use in device.state.licences.values()] == [2]
     told = device.use(ADVANTAGE, MAX_COUNT, after=1)
     assert UsageChanged(licence.entitlement_tag, ADVANTAGE, MAX_COUNT) in told.notices
-    assert UsageRecorded(device.now, licence.entitlement_tag, MAX_COUNT, "tester") in told.events
+    assert UsageRecorded(device.now, licence.entitlement_tag, MAX_COUNT, "tester", NO_PERIPHERALS) in told.events
 
 
 def test_privacy_and_customer_data_in_reports() -> None:

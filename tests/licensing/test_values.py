@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
 
 from agent.formats.documents import PolicyClass, PolicyTerms
-from agent.licensing import events, refusals, reports
+from agent.licensing import codes, events, refusals, releases, reports
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
 from tests.licensing.kit import T0, Authority, running
@@ -48,12 +48,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 def any_event(draw: st.DrawFn) -> events.Event:
     cls = draw(st.sampled_from(get_args(events.Event)))
     values = {}
-    for name, hint in cls.__annotations__.items():
-        if name == "reason":
-            words = get_args(events.OutageReason if cls is events.OutageRecorded else events.CloseReason)
-            values[name] = draw(st.sampled_from(words))
+    for name, hint in get_type_hints(cls).items():
+        if name in FIELDS:
+            values[name] = draw(FIELDS[name])
         else:
-            values[name] = draw(FIELDS.get(name, NUMBER if hint == "int" else TEXT))
+            values[name] = draw(NUMBER if hint is int else TEXT if hint is str else st.from_type(hint))
     made: events.Event = cls(**values)
     return made
 
@@ -85,12 +84,13 @@ def test_cut_or_altered_events_are_refused_or_equal(event: events.Event, data: s
         b"[]",
         b'"x"',
         b"{}",
-        b'{"v":2,"type":"sampled","at":1}',
-        b'{"v":1,"type":"no-such","at":1}',
-        b'{"v":1,"type":["sampled"],"at":1}',
-        b'{"v":1,"type":"sampled","at":true}',
-        b'{"v":1,"type":"sampled","at":1.0}',
-        b'{"v":1,"type":"sampled","at":1,"more":2}',
+        b'{"v":99,"type":"sampled","at":1}',
+        b'{"v":1,"type":"sampled","at":1}',
+        b'{"v":2,"type":"no-such","at":1}',
+        b'{"v":2,"type":["sampled"],"at":1}',
+        b'{"v":2,"type":"sampled","at":true}',
+        b'{"v":2,"type":"sampled","at":1.0}',
+        b'{"v":2,"type":"sampled","at":1,"more":2}',
         b"[" * 100_000,
         b"\xff",
     ],
@@ -102,7 +102,7 @@ def test_what_is_no_event_is_refused(data: bytes) -> None:
 
 def test_every_event_type_has_its_own_word() -> None:
     words = [events.kind_of(each) for each in get_args(events.Event)]
-    assert len(set(words)) == len(words) == 18
+    assert len(set(words)) == len(words) == 34
     assert "report-closed" in words
 
 
@@ -126,7 +126,7 @@ def test_a_full_state_survives_its_json() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"{}", b'{"v":99,"state":{}}', b'{"v":1}', b'{"v":1,"state":{"at":"x"}}', b'{"v":1,"state":{"x":1}}'],
+    [b"", b"[]", b"{}", b'{"v":99,"state":{}}', b'{"v":2}', b'{"v":2,"state":{"at":"x"}}', b'{"v":2,"state":{"x":1}}'],
 )
 def test_what_is_no_state_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"state|expected"):
@@ -143,6 +143,8 @@ def test_the_life_of_a_report() -> None:
     assert reports.moves("closed", "acknowledged")
     assert reports.moves("unacknowledged", "acknowledged")
     assert not reports.moves("unacknowledged", "delivered")
+    assert reports.moves("unacknowledged", "refused")
+    assert not reports.moves("closed", "refused")
     assert not reports.moves("acknowledged", "delivered")
     assert not reports.moves("purged", "acknowledged")
     ends = {stage for stage, row in reports.LIFE.items() if not row}
@@ -152,6 +154,7 @@ def test_the_life_of_a_report() -> None:
 
 def test_the_documented_diagram_is_the_table() -> None:
     assert f"```mermaid\n{reports.diagram()}\n```" in DOCS.read_text()
+    assert f"```mermaid\n{codes.diagram()}\n```" in DOCS.read_text()
 
 
 def test_the_documented_refusals_are_the_table() -> None:
@@ -163,6 +166,16 @@ def test_the_documented_refusals_are_the_table() -> None:
             documented[cells[0].strip("`")] = cells[1].strip("`")
             assert cells[2]
     assert documented == refusals.CODES
+
+
+def test_the_documented_releases_are_the_table() -> None:
+    page = DOCS.read_text()
+    for feature, since in releases.FEATURES.items():
+        first = since.always
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{feature}` | {since.what} | ")]
+        assert line.endswith(f"{first.major}.{first.minor}.{first.rebuild} |")
+        for start in since.rebuilds:
+            assert f"{start.major}.{start.minor}.{start.rebuild} in its train" in line
 
 
 def test_every_close_reason_has_a_termination_reason() -> None:

@@ -94,7 +94,7 @@ def test_every_generated_file_says_so() -> None:
             names = [item.name for item in ast.parse(text).body if isinstance(item, ast.ClassDef)]
             assert len(names) == len(set(names))
         size += file.stat().st_size if file.is_file() and file.suffix != ".pyc" else 0
-    assert size < 2_200_000
+    assert size < 4_000_000
 
 
 def test_all_our_nodes_have_a_class(schema: Schema, bindings: Bindings) -> None:
@@ -301,7 +301,10 @@ def test_changing_a_name_or_type_breaks_its_use(sources: Path, tmp_path: Path) -
     }
     replaced(
         sources / "slp-agent.yang",
-        ("leaf report-id {\n        type uint64;", "leaf report-number {\n        type uint64;"),
+        (
+            'leaf report-id {\n        type uint64;\n        description\n          "Number of',
+            'leaf report-number {\n        type uint64;\n        description\n          "Number of',
+        ),
         ("container boot-level {", "container boot-levels {"),
         (
             "leaf count {\n        type uint32;\n        mandatory true;",

@@ -64,7 +64,7 @@ def usage(documents: list[bytes]) -> bytes:
 def install(folder: Folder, file: bytes, floors: dict[str, Floor] | None = None) -> list[Opened]:
     """What the device does with the answer."""
     anchors = certificates.read_anchors((folder.path / "anchor.pem").read_bytes())
-    return open_documents(
+    opening = open_documents(
         file,
         addressee=UDI,
         device_key=DEVICE.public_key,
@@ -74,6 +74,8 @@ def install(folder: Folder, file: bytes, floors: dict[str, Floor] | None = None)
         lab=True,
         floor=(floors or {}).get,
     )
+    assert opening.rejected == []
+    return opening.opened
 
 
 LAB = chain(3, lab=True)

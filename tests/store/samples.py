@@ -26,6 +26,7 @@ def closed(report_id: int, size: int = 40) -> ReportClosed:
         previous_report_id=report_id - 1,
         digest=f"{report_id:064x}",
         document=(b'{"payload":"%d \xc3\xa9"}' % report_id).ljust(size, b" "),
+        version="2.0",
     )
 
 

@@ -215,7 +215,7 @@ def test_an_event_that_a_newer_agent_wrote_is_named_so(path: Path) -> None:
     authentication = Authentication(JOURNAL_KEY)
     store = SqliteStore(path, JOURNAL_KEY)
     head = store._head
-    body = b'{"v":1,"type":"teleported","at":5}'
+    body = b'{"v":2,"type":"teleported","at":5}'
     mac = authentication.code("journal", head.chain, 1, 5, "teleported", body)
     new = head._replace(seq=1, chain=mac)
     store._connection.execute("INSERT INTO journal VALUES (1, 5, 'teleported', ?, ?)", (body, mac))

@@ -128,6 +128,15 @@ POLICY_BODY: Members = {
     "enforced": {"first": 30},
 }
 ACK = payload("acknowledgement", ACK_BODY)
+TAG = "regid.2026-01.example.HSEC,1.0_509c41ab-0f0b-4b57-9a0f-0d1c2b3a4958"
+AUTHORIZATION_BODY: Members = {
+    "auth_type": "slac",
+    "entitlements": [
+        {"tag": TAG, "count": 2, "term": "subscription", "ends": NOW + YEAR},
+        {"tag": "other", "count": 4294967295, "term": "perpetual"},
+    ],
+    "replaces": 5,
+}
 
 
 def xml(**documents: str) -> str:
@@ -151,12 +160,27 @@ def good_files() -> dict[str, tuple[str, list[Members]]]:
     bare = f"<smartLicensePolicy><data>{documents['smartLicensePolicy']}</data></smartLicensePolicy>"
     rewrapped = json.dumps(json.loads(documents["smartLicenseRumAck"]), indent=2, sort_keys=True)
     newer = payload("acknowledgement", ACK_BODY | {"later": [1]}, header={"type": "acknowledgement", "version": "1.9"})
+    whole = {"auth_type": "plr", "entitlements": []}
+    factory = {"certificate": text(trust_code()), "origin": "factory"}
+    removal = {"remove": True, "origin": "controller"}
+    anchors = {"anchors": [text(ANCHOR), text(certificate(OTHER_ROOT, OTHER_ROOT, usage=None, name="Vector root"))]}
+
+    def single(kind: str, body: Members) -> tuple[str, list[Members]]:
+        return envelope(payload(kind, body)), [{"kind": kind, "serial": 7, "body": body}]
+
+    refused = {"reports": [], "refused": [{"report_id": 1, "digest": "1b" * 32, "reason": "conflict"}]}
     edge = payload("acknowledgement", ACK_BODY, issued=NOW + 3600, expires=NOW - 3600)
     return {
         "ack-bare": (documents["smartLicenseRumAck"], ack),
         "ack-rewrapped": (rewrapped, ack),
         "ack-unknown-members": (envelope(newer | {"note": "kept and ignored"}), ack),
         "ack-at-the-edge-of-skew": (envelope(edge), [ack[0] | {"expires": NOW - 3600}]),
+        "ack-that-refuses": single("acknowledgement", refused),
+        "authorization": single("authorization", AUTHORIZATION_BODY),
+        "authorization-for-everything": single("authorization", whole),
+        "factory-trust-code": single("trust-code", factory),
+        "policy-removal": single("policy", removal),
+        "trust-anchors": single("trust-anchors", anchors),
         "all-kinds": (xml(**documents), list(values.values())),
         "policy-root": (bare, [values["policy"]]),
         "prolog-and-unknown-element": (
@@ -217,6 +241,13 @@ def content_faults() -> list[tuple[str, str, str]]:
     critical_header = {"type": "acknowledgement", "version": "1.0", "critical": ["quota"]}
     other = UDI | {"udi_serial_number": "9V0TEST0002"}
     twice = {"reports": ACK_BODY["reports"] * 2}
+    entry = AUTHORIZATION_BODY["entitlements"][0]
+
+    def code(**changes: Any) -> str:
+        return envelope(payload("authorization", AUTHORIZATION_BODY | changes))
+
+    def anchors(*ders: bytes) -> str:
+        return envelope(payload("trust-anchors", {"anchors": [text(der) for der in ders]}))
 
     def trust(der: bytes) -> str:
         return envelope(payload("trust-code", {"certificate": text(der)}))
@@ -230,6 +261,18 @@ def content_faults() -> list[tuple[str, str, str]]:
         ("no-serial", envelope(payload("acknowledgement", ACK_BODY, serial=None)), "malformed"),
         ("another-addressee", envelope(payload("acknowledgement", ACK_BODY, addressee=other)), "wrong-addressee"),
         ("lab-document", envelope(payload("acknowledgement", ACK_BODY, lab=True)), "lab-mismatch"),
+        ("utility-document", envelope(payload("acknowledgement", ACK_BODY, utility=True)), "utility-not-enabled"),
+        ("code-for-nothing", code(entitlements=[]), "invalid-content"),
+        ("code-of-a-new-type", code(auth_type="tlr"), "invalid-content"),
+        ("code-names-a-tag-twice", code(entitlements=[entry, entry]), "invalid-content"),
+        ("code-for-none-of-it", code(entitlements=[entry | {"count": 0}]), "invalid-content"),
+        ("code-for-too-many", code(entitlements=[entry | {"count": 2**32}]), "invalid-content"),
+        ("code-on-other-terms", code(entitlements=[entry | {"term": "rented"}]), "invalid-content"),
+        ("no-anchors", anchors(), "invalid-content"),
+        ("an-anchor-twice", anchors(ANCHOR, ANCHOR), "invalid-content"),
+        ("a-signer-as-anchor", anchors(ANCHOR, SIGNER_CERTIFICATE), "invalid-content"),
+        ("an-unreadable-anchor", anchors(ANCHOR[:-9]), "certificate-invalid"),
+        ("policy-of-a-new-origin", envelope(payload("policy", POLICY_BODY | {"origin": "home"})), "invalid-content"),
         ("future", envelope(payload("acknowledgement", ACK_BODY, issued=NOW + 3601)), "issued-in-future"),
         ("expired", envelope(payload("acknowledgement", ACK_BODY, expires=NOW - 3601)), "expired"),
         ("report-twice", envelope(payload("acknowledgement", twice)), "invalid-content"),
@@ -277,6 +320,16 @@ def report_payload(**changes: Any) -> Members:
     return members | changes
 
 
+def version_1() -> Members:
+    """The older shape: no version, the report id in meta, no utility flag."""
+    members = report_payload()
+    del members["version"]
+    number = members["asset_identification"].pop("report_id")
+    del members["meta"]["utility_enabled"]
+    members["meta"] = {"report_id": number} | members["meta"]
+    return members
+
+
 def report(
     signed: Members,
     *,
@@ -309,6 +362,9 @@ def good_reports() -> dict[str, tuple[str, Members]]:
         row={"meta": {"clock_change_delta": "-3433"}},
     )
     plain = report_payload()
+    peripherals = report_payload(
+        row={"meta": {"added_sudi_list": [UDI], "removed_sudi_list": [UDI | {"udi_pid": "AP"}]}}
+    )
     trusted = {"signing_type": "trust-code", "certificate": text(trust_code()), "public_key": None}
     wrapped = json.dumps(json.loads(report(plain)), indent=1, sort_keys=True)
     return {
@@ -317,6 +373,8 @@ def good_reports() -> dict[str, tuple[str, Members]]:
         "trust-code": (report(plain, **trusted).replace(',"public_key":null', ""), plain),
         "rewrapped": (wrapped, plain),
         "pinned": (report(plain), plain),
+        "version-1": (report(version_1()), version_1()),
+        "peripherals": (report(peripherals), peripherals),
     }
 
 
@@ -324,6 +382,7 @@ def bad_reports() -> list[tuple[str, str, str]]:
     plain = report_payload()
     other = UDI | {"udi_serial_number": "9V0TEST0002"}
     chain = {"sequence": 2, "previous_report_id": 0}
+    lame = {"meta": {"added_sudi_list": [{"udi_pid": "AP"}]}}
     return [
         ("cut", report(plain)[:-5], "malformed"),
         ("another-type", report(plain).replace('{"type":"rum"}', '{"type":"slac"}'), "unknown-type"),
@@ -346,7 +405,9 @@ def bad_reports() -> list[tuple[str, str, str]]:
         ),
         ("no-rows", report(report_payload(measurements=[])), "invalid-content"),
         ("chain-without-digest", report(report_payload(meta={"chain": chain})), "invalid-content"),
-        ("version-1", report(report_payload(version="1.0")), "unsupported-version"),
+        ("version-0", report(report_payload(version="0.9")), "unsupported-version"),
+        ("version-1-with-the-id-of-version-2", report(report_payload(version="1.0")), "invalid-content"),
+        ("peripheral-without-serial", report(report_payload(row=lame)), "invalid-content"),
     ]
 
 
@@ -357,6 +418,86 @@ def _span(start: int, end: int) -> Members:
 
 def _request(owner: Key) -> Members:
     return {"trust_request": text(spki(owner))}
+
+
+def request_payload(kind: str, body: Members, **changes: Any) -> Members:
+    members: Members = {
+        "header": {"type": kind, "version": "1.0"},
+        "sudi": UDI,
+        "epoch": "5f0c9a4e",
+        "number": 1,
+        "time": NOW - 86_400,
+        "software_tag_identifier": "regid.2026-01.example.VR1000,1.0_7c1f0a52-7a51-4b55-8a4e-2f6d0c9b8a71",
+        "software_version": "17.9.1a",
+        "lab": False,
+        "utility_enabled": False,
+        "body": body,
+    }
+    return members | changes
+
+
+def request(signed: Members, *, header: Members | None = None, **kwargs: Any) -> str:
+    document = json.loads(report(signed, **kwargs))
+    document["header"] = signed["header"] if header is None else header
+    return json.dumps(document, separators=(",", ":"))
+
+
+KEYS: Members = {"keys": [{"entitlement": TAG, "count": 2}], "confirm_code": "1fc54c75"}
+RETURN: Members = {"codes": [{"auth_type": "slac", "serial": 7, "digest": "1b" * 32}]}
+TRUST: Members = {"public_key": text(spki(DEVICE)), "force": True, "id_token": "token"}
+
+
+def good_requests() -> dict[str, tuple[str, Members]]:
+    trusted = {"signing_type": "trust-code", "certificate": text(trust_code()), "public_key": None}
+    made = {
+        "authorization-request": request_payload("authorization-request", KEYS),
+        "authorization-return": request_payload(
+            "authorization-return", RETURN, hostname="edge-1", utility_enabled=True
+        ),
+        "trust-request": request_payload("trust-request", TRUST),
+    }
+    found = {name: (request(members), members) for name, members in made.items()}
+    members = made["authorization-request"]
+    found["under-a-trust-code"] = (request(members, **trusted).replace(',"public_key":null', ""), members)
+    return found
+
+
+def bad_requests() -> list[tuple[str, str, str]]:
+    def asks(**changes: Any) -> Members:
+        return request_payload("authorization-request", KEYS | changes.pop("body", {}), **changes)
+
+    plain = asks()
+    key = KEYS["keys"][0]
+    code = RETURN["codes"][0]
+    other = {"type": "authorization-request", "version": "2.0"}
+    return [
+        ("cut", request(plain)[:-5], "malformed"),
+        ("a-report", report(report_payload()), "unknown-type"),
+        ("an-acknowledgement", envelope(ACK), "unknown-type"),
+        ("count-altered", request(plain, alter=lambda exact: exact.replace(":2}", ":3}")), "bad-signature"),
+        ("key-id-of-another", request(plain, key=key_id(OTHER_DEVICE)), "wrong-key"),
+        ("header-altered", request(plain, header={"type": "trust-request", "version": "1.0"}), "header-mismatch"),
+        ("version-2", request(asks(header=other)), "unsupported-version"),
+        ("names-another", request(plain, sudi=UDI | {"udi_pid": "X"}), "header-mismatch"),
+        ("lab", request(asks(lab=True)), "lab-mismatch"),
+        ("future", request(asks(time=NOW + 3601)), "issued-in-future"),
+        ("no-keys", request(asks(body={"keys": []})), "invalid-content"),
+        ("key-twice", request(asks(body={"keys": [key, key]})), "invalid-content"),
+        ("count-0", request(asks(body={"keys": [key | {"count": 0}]})), "invalid-content"),
+        ("confirmation-not-hex", request(asks(body={"confirm_code": "1FC54C75"})), "invalid-content"),
+        ("no-epoch", request({k: v for k, v in plain.items() if k != "epoch"}), "invalid-content"),
+        ("returns-nothing", request(request_payload("authorization-return", {"codes": []})), "invalid-content"),
+        (
+            "returns-another-type",
+            request(request_payload("authorization-return", {"codes": [code | {"auth_type": "x"}]})),
+            "invalid-content",
+        ),
+        (
+            "trust-for-another-key",
+            request(request_payload("trust-request", TRUST | {"public_key": text(spki(OTHER_DEVICE))})),
+            "wrong-key",
+        ),
+    ]
 
 
 def main() -> None:
@@ -374,15 +515,32 @@ def main() -> None:
         "trust_code": text(trust_code()),
     }
     faults = [*container_faults(), *signer_faults(), *content_faults()]
-    documents = {
+    documents: dict[str, list[Members]] = {
         "good": [{"name": name, "file": file, "expect": ex} for name, (file, ex) in good_files().items()],
         "bad": [{"name": name, "file": file, "reason": reason} for name, file, reason in faults],
+    }
+    documents["bad"].append(
+        {"name": "not-for-utility", "file": envelope(ACK), "reason": "utility-flag-missing", "utility": True}
+    )
+    flagged = payload("acknowledgement", ACK_BODY, utility=True)
+    documents["good"].append(
+        {
+            "name": "for-utility",
+            "file": envelope(flagged),
+            "expect": [{"kind": "acknowledgement", "serial": 7, "body": ACK_BODY}],
+            "utility": True,
+        }
+    )
+    requests = {
+        "good": [{"name": name, "document": doc, "payload": ex} for name, (doc, ex) in good_requests().items()],
+        "bad": [{"name": name, "document": doc, "reason": reason} for name, doc, reason in bad_requests()],
     }
     reports = {
         "good": [{"name": name, "document": doc, "payload": ex} for name, (doc, ex) in good_reports().items()],
         "bad": [{"name": name, "document": doc, "reason": reason} for name, doc, reason in bad_reports()],
     }
-    for name, value in (("shared", shared), ("documents", documents), ("reports", reports)):
+    vectors = {"shared": shared, "documents": documents, "reports": reports, "requests": requests}
+    for name, value in vectors.items():
         (HERE / f"{name}.json").write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
 
 

@@ -33,7 +33,7 @@ class config(PybindBase):
 
   YANG Description: What can be set.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__enable','__custom_id','__privacy','__utility','__usage','__transport','__boot_level','__recorder',)
+  __slots__ = ('_path_helper', '_extmethods', '__enable','__custom_id','__privacy','__utility','__usage','__transport','__boot_level','__automatic_trust_request','__operating_mode','__recorder',)
 
   _yang_name = 'config'
   _yang_namespace = 'http://cisco.com/ns/yang/cisco-smart-license'
@@ -52,6 +52,8 @@ class config(PybindBase):
     self.__usage = YANGDynClass(base=usage.usage, is_container='container', yang_name="usage", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=True)
     self.__transport = YANGDynClass(base=transport.transport, is_container='container', yang_name="transport", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=True)
     self.__boot_level = YANGDynClass(base=boot_level.boot_level, is_container='container', yang_name="boot-level", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
+    self.__automatic_trust_request = YANGDynClass(base=YANGBool, default=YANGBool("true"), is_leaf=True, yang_name="automatic-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=True)
+    self.__operating_mode = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'autonomous': {}, 'controller': {}},), default=str("autonomous"), is_leaf=True, yang_name="operating-mode", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=True)
     self.__recorder = YANGDynClass(base=YANGListType("user",recorder.recorder, yang_name="recorder", parent=self, is_container='list', user_ordered=False, path_helper=self._path_helper, yang_keys='user', extensions=None), is_container='list', yang_name="recorder", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='list', is_config=True)
 
     load = kwargs.pop("load", None)
@@ -278,6 +280,64 @@ on.
     self.__boot_level = YANGDynClass(base=boot_level.boot_level, is_container='container', yang_name="boot-level", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
 
 
+  def _get_automatic_trust_request(self):
+    """
+    Getter method for automatic_trust_request, mapped from YANG variable /licensing/config/automatic_trust_request (boolean)
+
+    YANG Description: True: reports ask for a trust code while none counts, or the one
+that does ends soon. A controller that needs none turns it
+off.
+    """
+    return self.__automatic_trust_request
+      
+  def _set_automatic_trust_request(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=YANGBool, default=YANGBool("true"), is_leaf=True, yang_name="automatic-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """automatic_trust_request must be of a type compatible with boolean""",
+          'defined-type': "boolean",
+          'generated-type': """YANGDynClass(base=YANGBool, default=YANGBool("true"), is_leaf=True, yang_name="automatic-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=True)""",
+        })
+
+    self.__automatic_trust_request = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_automatic_trust_request(self):
+    self.__automatic_trust_request = YANGDynClass(base=YANGBool, default=YANGBool("true"), is_leaf=True, yang_name="automatic-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=True)
+
+
+  def _get_operating_mode(self):
+    """
+    Getter method for operating_mode, mapped from YANG variable /licensing/config/operating_mode (enumeration)
+
+    YANG Description: Who records and reports usage.
+    """
+    return self.__operating_mode
+      
+  def _set_operating_mode(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'autonomous': {}, 'controller': {}},), default=str("autonomous"), is_leaf=True, yang_name="operating-mode", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """operating_mode must be of a type compatible with enumeration""",
+          'defined-type': "slp-agent:enumeration",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'autonomous': {}, 'controller': {}},), default=str("autonomous"), is_leaf=True, yang_name="operating-mode", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=True)""",
+        })
+
+    self.__operating_mode = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_operating_mode(self):
+    self.__operating_mode = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'autonomous': {}, 'controller': {}},), default=str("autonomous"), is_leaf=True, yang_name="operating-mode", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=True)
+
+
   def _get_recorder(self):
     """
     Getter method for recorder, mapped from YANG variable /licensing/config/recorder (list)
@@ -313,7 +373,9 @@ usage.
   usage = __builtin__.property(_get_usage, _set_usage)
   transport = __builtin__.property(_get_transport, _set_transport)
   boot_level = __builtin__.property(_get_boot_level, _set_boot_level)
+  automatic_trust_request = __builtin__.property(_get_automatic_trust_request, _set_automatic_trust_request)
+  operating_mode = __builtin__.property(_get_operating_mode, _set_operating_mode)
   recorder = __builtin__.property(_get_recorder, _set_recorder)
 
 
-  _pyangbind_elements = OrderedDict([('enable', enable), ('custom_id', custom_id), ('privacy', privacy), ('utility', utility), ('usage', usage), ('transport', transport), ('boot_level', boot_level), ('recorder', recorder), ])
+  _pyangbind_elements = OrderedDict([('enable', enable), ('custom_id', custom_id), ('privacy', privacy), ('utility', utility), ('usage', usage), ('transport', transport), ('boot_level', boot_level), ('automatic_trust_request', automatic_trust_request), ('operating_mode', operating_mode), ('recorder', recorder), ])

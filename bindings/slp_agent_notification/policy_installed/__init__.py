@@ -27,7 +27,7 @@ class policy_installed(PybindBase):
 
   YANG Description: A policy was installed and is in force.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__policy_name','__install_time',)
+  __slots__ = ('_path_helper', '_extmethods', '__policy_name','__install_time','__origin',)
 
   _yang_name = 'policy-installed'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -41,6 +41,7 @@ class policy_installed(PybindBase):
     self._extmethods = False
     self.__policy_name = YANGDynClass(base=str, is_leaf=True, yang_name="policy-name", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)
     self.__install_time = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="install-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=True)
+    self.__origin = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="origin", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=True)
 
     load = kwargs.pop("load", None)
     if args:
@@ -124,8 +125,37 @@ class policy_installed(PybindBase):
   def _unset_install_time(self):
     self.__install_time = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="install-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=True)
 
+
+  def _get_origin(self):
+    """
+    Getter method for origin, mapped from YANG variable /slp_agent_notification/policy_installed/origin (policy-source)
+
+    YANG Description: Whose policy it is.
+    """
+    return self.__origin
+      
+  def _set_origin(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="origin", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """origin must be of a type compatible with policy-source""",
+          'defined-type': "slp-agent:policy-source",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="origin", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=True)""",
+        })
+
+    self.__origin = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_origin(self):
+    self.__origin = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="origin", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=True)
+
   policy_name = __builtin__.property(_get_policy_name, _set_policy_name)
   install_time = __builtin__.property(_get_install_time, _set_install_time)
+  origin = __builtin__.property(_get_origin, _set_origin)
 
 
-  _pyangbind_elements = OrderedDict([('policy_name', policy_name), ('install_time', install_time), ])
+  _pyangbind_elements = OrderedDict([('policy_name', policy_name), ('install_time', install_time), ('origin', origin), ])

@@ -42,7 +42,7 @@ class report_closed(PybindBase):
     self.__rum_report_key = YANGDynClass(base=str, is_leaf=True, yang_name="rum-report-key", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rum-report-key', is_config=True)
     self.__report_id = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range':  ['0..18446744073709551615']}, int_size=64), is_leaf=True, yang_name="report-id", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint64', is_config=True)
     self.__entitlement_tag = YANGDynClass(base=str, is_leaf=True, yang_name="entitlement-tag", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)
-    self.__close_reason = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
+    self.__close_reason = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}, 'utility-mode': {}, 'controller-managed': {}, 'factory-reset': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
 
     load = kwargs.pop("load", None)
     if args:
@@ -167,12 +167,12 @@ class report_closed(PybindBase):
     if hasattr(v, "_utype"):
       v = v._utype(v)
     try:
-      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}, 'utility-mode': {}, 'controller-managed': {}, 'factory-reset': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
     except (TypeError, ValueError):
       raise ValueError({
           'error-string': """close_reason must be of a type compatible with close-reason""",
           'defined-type': "slp-agent:close-reason",
-          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)""",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}, 'utility-mode': {}, 'controller-managed': {}, 'factory-reset': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)""",
         })
 
     self.__close_reason = t
@@ -180,7 +180,7 @@ class report_closed(PybindBase):
       self._set()
 
   def _unset_close_reason(self):
-    self.__close_reason = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
+    self.__close_reason = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'requested': {}, 'daily': {}, 'license-stopped': {}, 'reload': {}, 'clock-changed': {}, 'full': {}, 'utility-mode': {}, 'controller-managed': {}, 'factory-reset': {}},), is_leaf=True, yang_name="close-reason", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='close-reason', is_config=True)
 
   rum_report_key = __builtin__.property(_get_rum_report_key, _set_rum_report_key)
   report_id = __builtin__.property(_get_report_id, _set_report_id)

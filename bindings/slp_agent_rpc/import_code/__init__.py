@@ -28,10 +28,10 @@ class import_code(PybindBase):
   YANG type.
 
   YANG Description: Install what the licence authority issued, without a file: an
-acknowledgement, a policy, a trust code or several in one. Where
-one document does not prove genuine and ours, none is installed.
-An acknowledgement takes effect for the reports that it names
-rightly.
+acknowledgement, a policy, a trust code, an authorization code or
+several in one. A document that does not prove genuine and ours is
+refused, the others are installed. An acknowledgement takes effect
+for the reports that it names rightly.
   """
   __slots__ = ('_path_helper', '_extmethods', '__input','__output',)
 

@@ -25,7 +25,7 @@ class output(PybindBase):
   the container is represented as a class variable - with a specific
   YANG type.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__return_code',)
+  __slots__ = ('_path_helper', '_extmethods', '__return_code','__message','__report_count',)
 
   _yang_name = 'output'
   _yang_namespace = 'http://cisco.com/ns/yang/cisco-smart-license'
@@ -38,6 +38,8 @@ class output(PybindBase):
 
     self._extmethods = False
     self.__return_code = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'success': {'value': 0}, 'malloc': {'value': 1}, 'nullpointer': {'value': 2}, 'error3': {'value': 3}, 'error4': {'value': 4}, 'error5': {'value': 5}, 'BadInputParams': {'value': 6}, 'error7': {'value': 7}, 'badhandle': {'value': 8}, 'notfound': {'value': 9}, 'notsupported': {'value': 10}, 'alreadyinit': {'value': 11}, 'notinit': {'value': 12}, 'smfailtocreate': {'value': 13}, 'smfailtorun': {'value': 14}, 'smfailtoinit': {'value': 15}, 'smfailtodestroy': {'value': 16}, 'msgparse': {'value': 17}, 'msgbuild': {'value': 18}, 'notenabled': {'value': 19}, 'invalidrequest': {'value': 20}, 'init': {'value': 21}, 'failtosetstate': {'value': 22}, 'unsupportedresponse': {'value': 23}, 'invalidresponse': {'value': 24}, 'storagefailtostore': {'value': 25}, 'storagefailtoretrieve': {'value': 26}, 'nullccoidtoken': {'value': 27}, 'matchidentifier': {'value': 28}, 'matchvendor': {'value': 29}, 'matchnonce': {'value': 30}, 'commdisabled': {'value': 31}, 'commsend': {'value': 32}, 'commresponse': {'value': 33}, 'communkown': {'value': 34}, 'smpostnotallow': {'value': 35}, 'reqmsgmissingmandatoryfield': {'value': 36}, 'responsefailed': {'value': 37}, 'pinotinit': {'value': 38}, 'alreadyenabled': {'value': 39}, 'alreadyregistered': {'value': 40}, 'certinvalid': {'value': 41}, 'certexpired': {'value': 42}, 'notregistered': {'value': 43}, 'csrgenerationfailed': {'value': 44}, 'verifysignaturefailed': {'value': 45}, 'generatesignaturefailed': {'value': 46}, 'signcertverificationfailed': {'value': 47}, 'nodecertverificationfailed': {'value': 48}, 'parsecertificatefailed': {'value': 49}, 'cryptorootcaimportfailed': {'value': 50}, 'taginvalid': {'value': 51}, 'standby': {'value': 52}, 'registrationinprogress': {'value': 53}, 'commretry': {'value': 54}, 'authrenewinprogress': {'value': 55}, 'idcertrenewinprogress': {'value': 56}, 'noudichange': {'value': 57}, 'callhomeserviceoff': {'value': 58}, 'msgexecinprogress': {'value': 59}, 'msgexecinproglocked': {'value': 60}, 'certmatchessubsetudis': {'value': 61}, 'storagegroupchangeincomplete': {'value': 62}, 'storagemgmtnotinit': {'value': 63}, 'tspathnotchanged': {'value': 64}, 'cryptoinitnotcompleted': {'value': 65}, 'notinunidentified': {'value': 66}, 'platformpathinvalid': {'value': 67}, 'platformudiinvalid': {'value': 68}, 'storageobjfailtocreate': {'value': 69}, 'storageobjfailtoerase': {'value': 70}, 'storageobjdoesnotexist': {'value': 71}, 'messageeventexceedspeer': {'value': 72}, 'codevalidationfailed': {'value': 73}, 'reserved': {'value': 74}, 'noreservationinprogress': {'value': 75}, 'noauthorizationinstalled': {'value': 76}, 'reservationmismatch': {'value': 77}, 'notreservationmode': {'value': 78}, 'reservationerror': {'value': 79}, 'sysmgrinit': {'value': 80}, 'alreadyexists': {'value': 81}, 'listinsertfailed': {'value': 82}, 'sessionmgmtnotinit': {'value': 83}, 'listinitfailed': {'value': 84}, 'listbusy': {'value': 85}, 'noclients': {'value': 86}, 'ipc': {'value': 87}, 'ipcopen': {'value': 88}, 'ipcinit': {'value': 89}, 'ipcconnect': {'value': 90}, 'ipcevents': {'value': 91}, 'ipcmgmt': {'value': 92}, 'ipcsend': {'value': 93}, 'ipcreceive': {'value': 94}, 'ipctimeout': {'value': 95}, 'enqueuefailed': {'value': 96}, 'dequeuefailed': {'value': 97}, 'shuttingdown': {'value': 98}, 'couldnotvalidatetrustchain': {'value': 99}, 'reservationalreadyinstalled': {'value': 100}, 'reservationinstallparsefail': {'value': 101}, 'base64encoding': {'value': 102}, 'base64decoding': {'value': 103}, 'invalidsoftwareidtag': {'value': 104}, 'certificatemismatch': {'value': 105}, 'noreservation': {'value': 106}, 'agentunreachable': {'value': 107}, 'ignoreevent': {'value': 108}, 'b58overflow': {'value': 109}, 'b58decode': {'value': 110}, 'b58badlen': {'value': 111}, 'b58invdigit': {'value': 112}, 'b58decodeoverflow': {'value': 113}, 'reservationversionoutofbound': {'value': 114}, 'base58encode': {'value': 115}, 'duplicatedentry': {'value': 116}, 'missingentry': {'value': 117}, 'badpeerinfoformat': {'value': 118}, 'badapplicationhaattributedataset': {'value': 119}, 'reservationinprogress': {'value': 120}, 'xdmcreatehandle': {'value': 121}, 'versionmismatchinentitlementrsp': {'value': 122}, 'harolenotsupported': {'value': 123}, 'apphainvalidcharacter': {'value': 124}, 'apphaaddpeerfromsamedevice': {'value': 125}, 'apphaappduplicatedinstance': {'value': 126}, 'versionmismatchinregresponse': {'value': 127}, 'conversionnocb': {'value': 128}, 'conversionnotallowed': {'value': 129}, 'conversioninprogress': {'value': 130}, 'conversionalreadystarted': {'value': 131}, 'conversionnotenabled': {'value': 132}, 'versionconversionnotsupported': {'value': 133}, 'noconversioninprogress': {'value': 134}, 'cryptoversionmismatch': {'value': 135}, 'conversionstoppedpartially': {'value': 136}, 'utilityenabled': {'value': 137}, 'utilitynotenabled': {'value': 138}, 'transportnotavailable': {'value': 139}, 'fqdn': {'value': 140}, 'thirdparty': {'value': 141}, 'transporttype': {'value': 142}, 'requesteditemnotfound': {'value': 143}, 'noreservationauthcode': {'value': 144}, 'max': {'value': 145}},), is_leaf=True, yang_name="return-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='error-enum', is_config=True)
+    self.__message = YANGDynClass(base=str, is_leaf=True, yang_name="message", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)
+    self.__report_count = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="report-count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)
 
     load = kwargs.pop("load", None)
     if args:
@@ -96,7 +98,65 @@ enumeration lacks; queued work answers 'success' or
   def _unset_return_code(self):
     self.__return_code = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'success': {'value': 0}, 'malloc': {'value': 1}, 'nullpointer': {'value': 2}, 'error3': {'value': 3}, 'error4': {'value': 4}, 'error5': {'value': 5}, 'BadInputParams': {'value': 6}, 'error7': {'value': 7}, 'badhandle': {'value': 8}, 'notfound': {'value': 9}, 'notsupported': {'value': 10}, 'alreadyinit': {'value': 11}, 'notinit': {'value': 12}, 'smfailtocreate': {'value': 13}, 'smfailtorun': {'value': 14}, 'smfailtoinit': {'value': 15}, 'smfailtodestroy': {'value': 16}, 'msgparse': {'value': 17}, 'msgbuild': {'value': 18}, 'notenabled': {'value': 19}, 'invalidrequest': {'value': 20}, 'init': {'value': 21}, 'failtosetstate': {'value': 22}, 'unsupportedresponse': {'value': 23}, 'invalidresponse': {'value': 24}, 'storagefailtostore': {'value': 25}, 'storagefailtoretrieve': {'value': 26}, 'nullccoidtoken': {'value': 27}, 'matchidentifier': {'value': 28}, 'matchvendor': {'value': 29}, 'matchnonce': {'value': 30}, 'commdisabled': {'value': 31}, 'commsend': {'value': 32}, 'commresponse': {'value': 33}, 'communkown': {'value': 34}, 'smpostnotallow': {'value': 35}, 'reqmsgmissingmandatoryfield': {'value': 36}, 'responsefailed': {'value': 37}, 'pinotinit': {'value': 38}, 'alreadyenabled': {'value': 39}, 'alreadyregistered': {'value': 40}, 'certinvalid': {'value': 41}, 'certexpired': {'value': 42}, 'notregistered': {'value': 43}, 'csrgenerationfailed': {'value': 44}, 'verifysignaturefailed': {'value': 45}, 'generatesignaturefailed': {'value': 46}, 'signcertverificationfailed': {'value': 47}, 'nodecertverificationfailed': {'value': 48}, 'parsecertificatefailed': {'value': 49}, 'cryptorootcaimportfailed': {'value': 50}, 'taginvalid': {'value': 51}, 'standby': {'value': 52}, 'registrationinprogress': {'value': 53}, 'commretry': {'value': 54}, 'authrenewinprogress': {'value': 55}, 'idcertrenewinprogress': {'value': 56}, 'noudichange': {'value': 57}, 'callhomeserviceoff': {'value': 58}, 'msgexecinprogress': {'value': 59}, 'msgexecinproglocked': {'value': 60}, 'certmatchessubsetudis': {'value': 61}, 'storagegroupchangeincomplete': {'value': 62}, 'storagemgmtnotinit': {'value': 63}, 'tspathnotchanged': {'value': 64}, 'cryptoinitnotcompleted': {'value': 65}, 'notinunidentified': {'value': 66}, 'platformpathinvalid': {'value': 67}, 'platformudiinvalid': {'value': 68}, 'storageobjfailtocreate': {'value': 69}, 'storageobjfailtoerase': {'value': 70}, 'storageobjdoesnotexist': {'value': 71}, 'messageeventexceedspeer': {'value': 72}, 'codevalidationfailed': {'value': 73}, 'reserved': {'value': 74}, 'noreservationinprogress': {'value': 75}, 'noauthorizationinstalled': {'value': 76}, 'reservationmismatch': {'value': 77}, 'notreservationmode': {'value': 78}, 'reservationerror': {'value': 79}, 'sysmgrinit': {'value': 80}, 'alreadyexists': {'value': 81}, 'listinsertfailed': {'value': 82}, 'sessionmgmtnotinit': {'value': 83}, 'listinitfailed': {'value': 84}, 'listbusy': {'value': 85}, 'noclients': {'value': 86}, 'ipc': {'value': 87}, 'ipcopen': {'value': 88}, 'ipcinit': {'value': 89}, 'ipcconnect': {'value': 90}, 'ipcevents': {'value': 91}, 'ipcmgmt': {'value': 92}, 'ipcsend': {'value': 93}, 'ipcreceive': {'value': 94}, 'ipctimeout': {'value': 95}, 'enqueuefailed': {'value': 96}, 'dequeuefailed': {'value': 97}, 'shuttingdown': {'value': 98}, 'couldnotvalidatetrustchain': {'value': 99}, 'reservationalreadyinstalled': {'value': 100}, 'reservationinstallparsefail': {'value': 101}, 'base64encoding': {'value': 102}, 'base64decoding': {'value': 103}, 'invalidsoftwareidtag': {'value': 104}, 'certificatemismatch': {'value': 105}, 'noreservation': {'value': 106}, 'agentunreachable': {'value': 107}, 'ignoreevent': {'value': 108}, 'b58overflow': {'value': 109}, 'b58decode': {'value': 110}, 'b58badlen': {'value': 111}, 'b58invdigit': {'value': 112}, 'b58decodeoverflow': {'value': 113}, 'reservationversionoutofbound': {'value': 114}, 'base58encode': {'value': 115}, 'duplicatedentry': {'value': 116}, 'missingentry': {'value': 117}, 'badpeerinfoformat': {'value': 118}, 'badapplicationhaattributedataset': {'value': 119}, 'reservationinprogress': {'value': 120}, 'xdmcreatehandle': {'value': 121}, 'versionmismatchinentitlementrsp': {'value': 122}, 'harolenotsupported': {'value': 123}, 'apphainvalidcharacter': {'value': 124}, 'apphaaddpeerfromsamedevice': {'value': 125}, 'apphaappduplicatedinstance': {'value': 126}, 'versionmismatchinregresponse': {'value': 127}, 'conversionnocb': {'value': 128}, 'conversionnotallowed': {'value': 129}, 'conversioninprogress': {'value': 130}, 'conversionalreadystarted': {'value': 131}, 'conversionnotenabled': {'value': 132}, 'versionconversionnotsupported': {'value': 133}, 'noconversioninprogress': {'value': 134}, 'cryptoversionmismatch': {'value': 135}, 'conversionstoppedpartially': {'value': 136}, 'utilityenabled': {'value': 137}, 'utilitynotenabled': {'value': 138}, 'transportnotavailable': {'value': 139}, 'fqdn': {'value': 140}, 'thirdparty': {'value': 141}, 'transporttype': {'value': 142}, 'requesteditemnotfound': {'value': 143}, 'noreservationauthcode': {'value': 144}, 'max': {'value': 145}},), is_leaf=True, yang_name="return-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='error-enum', is_config=True)
 
+
+  def _get_message(self):
+    """
+    Getter method for message, mapped from YANG variable /cisco_smart_license_rpc/rum_save_usage_all/output/message (string)
+
+    YANG Description: The result in words.
+    """
+    return self.__message
+      
+  def _set_message(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=str, is_leaf=True, yang_name="message", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """message must be of a type compatible with string""",
+          'defined-type': "string",
+          'generated-type': """YANGDynClass(base=str, is_leaf=True, yang_name="message", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)""",
+        })
+
+    self.__message = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_message(self):
+    self.__message = YANGDynClass(base=str, is_leaf=True, yang_name="message", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=True)
+
+
+  def _get_report_count(self):
+    """
+    Getter method for report_count, mapped from YANG variable /cisco_smart_license_rpc/rum_save_usage_all/output/report_count (uint32)
+
+    YANG Description: How many reports were saved.
+    """
+    return self.__report_count
+      
+  def _set_report_count(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="report-count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """report_count must be of a type compatible with uint32""",
+          'defined-type': "uint32",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="report-count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)""",
+        })
+
+    self.__report_count = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_report_count(self):
+    self.__report_count = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="report-count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)
+
   return_code = __builtin__.property(_get_return_code, _set_return_code)
+  message = __builtin__.property(_get_message, _set_message)
+  report_count = __builtin__.property(_get_report_count, _set_report_count)
 
 
-  _pyangbind_elements = OrderedDict([('return_code', return_code), ])
+  _pyangbind_elements = OrderedDict([('return_code', return_code), ('message', message), ('report_count', report_count), ])

@@ -158,7 +158,8 @@ class output(PybindBase):
     """
     Getter method for document, mapped from YANG variable /slp_agent_rpc/import_code/output/document (list)
 
-    YANG Description: The documents that the content holds, in the order of effect.
+    YANG Description: The documents that the content holds, in the order in which
+they take effect.
     """
     return self.__document
       

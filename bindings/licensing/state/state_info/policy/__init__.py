@@ -52,7 +52,7 @@ class policy(PybindBase):
     self.__policy_export = YANGDynClass(base=policy_export.policy_export, is_container='container', yang_name="policy-export", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=False)
     self.__policy_subscription = YANGDynClass(base=policy_subscription.policy_subscription, is_container='container', yang_name="policy-subscription", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=False)
     self.__policy_perpetual = YANGDynClass(base=policy_perpetual.policy_perpetual, is_container='container', yang_name="policy-perpetual", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=False)
-    self.__ack_required_source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+    self.__ack_required_source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
     self.__attribute_source = YANGDynClass(base=YANGListType("class attribute",attribute_source.attribute_source, yang_name="attribute-source", parent=self, is_container='list', user_ordered=False, path_helper=self._path_helper, yang_keys='class attribute', extensions=None), is_container='list', yang_name="attribute-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='list', is_config=False)
 
     load = kwargs.pop("load", None)
@@ -318,12 +318,12 @@ class policy(PybindBase):
     if hasattr(v, "_utype"):
       v = v._utype(v)
     try:
-      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
     except (TypeError, ValueError):
       raise ValueError({
           'error-string': """ack_required_source must be of a type compatible with policy-source""",
           'defined-type': "slp-agent:policy-source",
-          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)""",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)""",
         })
 
     self.__ack_required_source = t
@@ -331,7 +331,7 @@ class policy(PybindBase):
       self._set()
 
   def _unset_ack_required_source(self):
-    self.__ack_required_source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+    self.__ack_required_source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="ack-required-source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
 
 
   def _get_attribute_source(self):

@@ -28,7 +28,7 @@ class report_times(PybindBase):
   YANG Description: When reports were or will be closed, sent and acknowledged. A
 leaf is absent where there is no such time.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__last_closed_time','__last_ack_time','__next_ack_deadline','__last_report_push','__next_report_push','__push_interval_days',)
+  __slots__ = ('_path_helper', '_extmethods', '__last_closed_time','__last_ack_time','__next_ack_deadline','__last_report_push','__next_report_push','__last_report_file_write','__push_interval_days',)
 
   _yang_name = 'report-times'
   _yang_namespace = 'http://cisco.com/ns/yang/cisco-smart-license'
@@ -45,6 +45,7 @@ leaf is absent where there is no such time.
     self.__next_ack_deadline = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="next-ack-deadline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
     self.__last_report_push = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="last-report-push", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
     self.__next_report_push = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="next-report-push", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    self.__last_report_file_write = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="last-report-file-write", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
     self.__push_interval_days = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="push-interval-days", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=False)
 
     load = kwargs.pop("load", None)
@@ -214,6 +215,34 @@ leaf is absent where there is no such time.
     self.__next_report_push = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="next-report-push", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
 
 
+  def _get_last_report_file_write(self):
+    """
+    Getter method for last_report_file_write, mapped from YANG variable /licensing/state/state_info/report_times/last_report_file_write (yang:date-and-time)
+
+    YANG Description: When reports were saved to a file, or given inline, last.
+    """
+    return self.__last_report_file_write
+      
+  def _set_last_report_file_write(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="last-report-file-write", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """last_report_file_write must be of a type compatible with yang:date-and-time""",
+          'defined-type': "yang:date-and-time",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="last-report-file-write", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)""",
+        })
+
+    self.__last_report_file_write = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_last_report_file_write(self):
+    self.__last_report_file_write = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="last-report-file-write", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+
+
   def _get_push_interval_days(self):
     """
     Getter method for push_interval_days, mapped from YANG variable /licensing/state/state_info/report_times/push_interval_days (uint32)
@@ -247,7 +276,8 @@ reported.
   next_ack_deadline = __builtin__.property(_get_next_ack_deadline)
   last_report_push = __builtin__.property(_get_last_report_push)
   next_report_push = __builtin__.property(_get_next_report_push)
+  last_report_file_write = __builtin__.property(_get_last_report_file_write)
   push_interval_days = __builtin__.property(_get_push_interval_days)
 
 
-  _pyangbind_elements = OrderedDict([('last_closed_time', last_closed_time), ('last_ack_time', last_ack_time), ('next_ack_deadline', next_ack_deadline), ('last_report_push', last_report_push), ('next_report_push', next_report_push), ('push_interval_days', push_interval_days), ])
+  _pyangbind_elements = OrderedDict([('last_closed_time', last_closed_time), ('last_ack_time', last_ack_time), ('next_ack_deadline', next_ack_deadline), ('last_report_push', last_report_push), ('next_report_push', next_report_push), ('last_report_file_write', last_report_file_write), ('push_interval_days', push_interval_days), ])

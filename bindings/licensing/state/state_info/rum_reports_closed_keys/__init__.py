@@ -32,7 +32,7 @@ rum-reports-closed for the bodies, which its module does not
 define; slp-agent:rum-reports-closed is that list, under the
 same keys.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__report_id','__udi','__report_start_time','__report_end_time','__report_state','__rum_report_key',)
+  __slots__ = ('_path_helper', '_extmethods', '__report_id','__udi','__report_start_time','__report_end_time','__report_state','__rum_report_key','__license_name',)
 
   _yang_name = 'rum-reports-closed-keys'
   _yang_namespace = 'http://cisco.com/ns/yang/cisco-smart-license'
@@ -50,6 +50,7 @@ same keys.
     self.__report_end_time = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="report-end-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='yang:date-and-time', is_config=False)
     self.__report_state = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'rum-report-state-invalid': {'value': 0}, 'rum-report-state-open': {'value': 1}, 'rum-report-state-closed': {'value': 2}, 'rum-report-state-pending': {'value': 3}, 'rum-report-state-unacknowledged': {'value': 4}, 'rum-report-state-acknowledged': {'value': 5}},), is_leaf=True, yang_name="report-state", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='rum-report-state-enum', is_config=False)
     self.__rum_report_key = YANGDynClass(base=str, is_leaf=True, yang_name="rum-report-key", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, is_keyval=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='string', is_config=False)
+    self.__license_name = YANGDynClass(base=str, is_leaf=True, yang_name="license-name", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=False)
 
     load = kwargs.pop("load", None)
     if args:
@@ -250,12 +251,41 @@ same keys.
   def _unset_rum_report_key(self):
     self.__rum_report_key = YANGDynClass(base=str, is_leaf=True, yang_name="rum-report-key", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, is_keyval=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='string', is_config=False)
 
+
+  def _get_license_name(self):
+    """
+    Getter method for license_name, mapped from YANG variable /licensing/state/state_info/rum_reports_closed_keys/license_name (string)
+
+    YANG Description: Name of the licence whose usage is reported.
+    """
+    return self.__license_name
+      
+  def _set_license_name(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=str, is_leaf=True, yang_name="license-name", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """license_name must be of a type compatible with string""",
+          'defined-type': "string",
+          'generated-type': """YANGDynClass(base=str, is_leaf=True, yang_name="license-name", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=False)""",
+        })
+
+    self.__license_name = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_license_name(self):
+    self.__license_name = YANGDynClass(base=str, is_leaf=True, yang_name="license-name", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='string', is_config=False)
+
   report_id = __builtin__.property(_get_report_id)
   udi = __builtin__.property(_get_udi)
   report_start_time = __builtin__.property(_get_report_start_time)
   report_end_time = __builtin__.property(_get_report_end_time)
   report_state = __builtin__.property(_get_report_state)
   rum_report_key = __builtin__.property(_get_rum_report_key)
+  license_name = __builtin__.property(_get_license_name)
 
 
-  _pyangbind_elements = OrderedDict([('report_id', report_id), ('udi', udi), ('report_start_time', report_start_time), ('report_end_time', report_end_time), ('report_state', report_state), ('rum_report_key', rum_report_key), ])
+  _pyangbind_elements = OrderedDict([('report_id', report_id), ('udi', udi), ('report_start_time', report_start_time), ('report_end_time', report_end_time), ('report_state', report_state), ('rum_report_key', rum_report_key), ('license_name', license_name), ])

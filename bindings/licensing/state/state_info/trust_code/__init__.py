@@ -28,7 +28,7 @@ class trust_code(PybindBase):
 
   YANG Description: Trust codes, by product instance.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__key_udi','__is_installed','__time_installed','__udi',)
+  __slots__ = ('_path_helper', '_extmethods', '__key_udi','__is_installed','__time_installed','__udi','__valid_from','__valid_until','__factory_installed','__counts','__renewal_time',)
 
   _yang_name = 'trust-code'
   _yang_namespace = 'http://cisco.com/ns/yang/cisco-smart-license'
@@ -44,6 +44,11 @@ class trust_code(PybindBase):
     self.__is_installed = YANGDynClass(base=YANGBool, is_leaf=True, yang_name="is-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='boolean', is_config=False)
     self.__time_installed = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="time-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='yang:date-and-time', is_config=False)
     self.__udi = YANGDynClass(base=udi.udi, is_container='container', yang_name="udi", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=False)
+    self.__valid_from = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-from", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    self.__valid_until = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-until", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    self.__factory_installed = YANGDynClass(base=YANGBool, is_leaf=True, yang_name="factory-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+    self.__counts = YANGDynClass(base=YANGBool, is_leaf=True, yang_name="counts", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+    self.__renewal_time = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="renewal-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
 
     load = kwargs.pop("load", None)
     if args:
@@ -188,10 +193,157 @@ class trust_code(PybindBase):
   def _unset_udi(self):
     self.__udi = YANGDynClass(base=udi.udi, is_container='container', yang_name="udi", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='http://cisco.com/ns/yang/cisco-smart-license', defining_module='cisco-smart-license', yang_type='container', is_config=False)
 
+
+  def _get_valid_from(self):
+    """
+    Getter method for valid_from, mapped from YANG variable /licensing/state/state_info/trust_code/valid_from (yang:date-and-time)
+
+    YANG Description: First moment of its validity.
+    """
+    return self.__valid_from
+      
+  def _set_valid_from(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-from", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """valid_from must be of a type compatible with yang:date-and-time""",
+          'defined-type': "yang:date-and-time",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-from", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)""",
+        })
+
+    self.__valid_from = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_valid_from(self):
+    self.__valid_from = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-from", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+
+
+  def _get_valid_until(self):
+    """
+    Getter method for valid_until, mapped from YANG variable /licensing/state/state_info/trust_code/valid_until (yang:date-and-time)
+
+    YANG Description: Last moment of its validity.
+    """
+    return self.__valid_until
+      
+  def _set_valid_until(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-until", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """valid_until must be of a type compatible with yang:date-and-time""",
+          'defined-type': "yang:date-and-time",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-until", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)""",
+        })
+
+    self.__valid_until = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_valid_until(self):
+    self.__valid_until = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="valid-until", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+
+
+  def _get_factory_installed(self):
+    """
+    Getter method for factory_installed, mapped from YANG variable /licensing/state/state_info/trust_code/factory_installed (boolean)
+
+    YANG Description: True: it was made with the product. The licence authority takes
+no such code as its own; the first of its codes replaces it.
+    """
+    return self.__factory_installed
+      
+  def _set_factory_installed(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=YANGBool, is_leaf=True, yang_name="factory-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """factory_installed must be of a type compatible with boolean""",
+          'defined-type': "boolean",
+          'generated-type': """YANGDynClass(base=YANGBool, is_leaf=True, yang_name="factory-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)""",
+        })
+
+    self.__factory_installed = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_factory_installed(self):
+    self.__factory_installed = YANGDynClass(base=YANGBool, is_leaf=True, yang_name="factory-installed", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+
+
+  def _get_counts(self):
+    """
+    Getter method for counts, mapped from YANG variable /licensing/state/state_info/trust_code/counts (boolean)
+
+    YANG Description: True: what is signed now is covered by it: it is the licence
+authority's, under a present trust anchor, and valid.
+    """
+    return self.__counts
+      
+  def _set_counts(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=YANGBool, is_leaf=True, yang_name="counts", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """counts must be of a type compatible with boolean""",
+          'defined-type': "boolean",
+          'generated-type': """YANGDynClass(base=YANGBool, is_leaf=True, yang_name="counts", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)""",
+        })
+
+    self.__counts = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_counts(self):
+    self.__counts = YANGDynClass(base=YANGBool, is_leaf=True, yang_name="counts", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='boolean', is_config=False)
+
+
+  def _get_renewal_time(self):
+    """
+    Getter method for renewal_time, mapped from YANG variable /licensing/state/state_info/trust_code/renewal_time (yang:date-and-time)
+
+    YANG Description: From when reports ask for the next one.
+    """
+    return self.__renewal_time
+      
+  def _set_renewal_time(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="renewal-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """renewal_time must be of a type compatible with yang:date-and-time""",
+          'defined-type': "yang:date-and-time",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="renewal-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)""",
+        })
+
+    self.__renewal_time = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_renewal_time(self):
+    self.__renewal_time = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'pattern': '\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(\\.\\d+)?(Z|[\\+\\-]\\d{2}:\\d{2})'}), is_leaf=True, yang_name="renewal-time", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='yang:date-and-time', is_config=False)
+
   key_udi = __builtin__.property(_get_key_udi)
   is_installed = __builtin__.property(_get_is_installed)
   time_installed = __builtin__.property(_get_time_installed)
   udi = __builtin__.property(_get_udi)
+  valid_from = __builtin__.property(_get_valid_from)
+  valid_until = __builtin__.property(_get_valid_until)
+  factory_installed = __builtin__.property(_get_factory_installed)
+  counts = __builtin__.property(_get_counts)
+  renewal_time = __builtin__.property(_get_renewal_time)
 
 
-  _pyangbind_elements = OrderedDict([('key_udi', key_udi), ('is_installed', is_installed), ('time_installed', time_installed), ('udi', udi), ])
+  _pyangbind_elements = OrderedDict([('key_udi', key_udi), ('is_installed', is_installed), ('time_installed', time_installed), ('udi', udi), ('valid_from', valid_from), ('valid_until', valid_until), ('factory_installed', factory_installed), ('counts', counts), ('renewal_time', renewal_time), ])

@@ -25,7 +25,8 @@ class document(PybindBase):
   the container is represented as a class variable - with a specific
   YANG type.
 
-  YANG Description: The documents that the content holds, in the order of effect.
+  YANG Description: The documents that the content holds, in the order in which
+they take effect.
   """
   __slots__ = ('_path_helper', '_extmethods', '__index','__type','__return_code','__message',)
 
@@ -75,8 +76,7 @@ class document(PybindBase):
     """
     Getter method for index, mapped from YANG variable /slp_agent_rpc/import_code/output/document/index (uint32)
 
-    YANG Description: Place in the order of effect, from 0: trust codes, then policies,
-then acknowledgements.
+    YANG Description: Place in that order, from 0.
     """
     return self.__index
       

@@ -41,7 +41,7 @@ class attribute_source(PybindBase):
     self._extmethods = False
     self.__class_ = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'perpetual': {}, 'subscription': {}, 'enforced': {}, 'export': {}},), is_leaf=True, yang_name="class", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, is_keyval=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=False)
     self.__attribute = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'reporting-first-time': {}, 'reporting-ongoing': {}, 'reporting-macd': {}},), is_leaf=True, yang_name="attribute", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, is_keyval=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='enumeration', is_config=False)
-    self.__source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+    self.__source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
 
     load = kwargs.pop("load", None)
     if args:
@@ -148,12 +148,12 @@ class attribute_source(PybindBase):
     if hasattr(v, "_utype"):
       v = v._utype(v)
     try:
-      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+      t = YANGDynClass(v,base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
     except (TypeError, ValueError):
       raise ValueError({
           'error-string': """source must be of a type compatible with policy-source""",
           'defined-type': "slp-agent:policy-source",
-          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)""",
+          'generated-type': """YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)""",
         })
 
     self.__source = t
@@ -161,7 +161,7 @@ class attribute_source(PybindBase):
       self._set()
 
   def _unset_source(self):
-    self.__source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
+    self.__source = YANGDynClass(base=RestrictedClassType(base_type=str,                                     restriction_type="dict_key",                                     restriction_arg={'cisco-default': {}, 'customer-policy': {}, 'factory-policy': {}, 'controller-policy': {}},), is_leaf=True, yang_name="source", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='policy-source', is_config=False)
 
   class_ = __builtin__.property(_get_class_)
   attribute = __builtin__.property(_get_attribute)

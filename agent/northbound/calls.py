@@ -1,0 +1,57 @@
+"""What all operations of the seam share: input and output through their binding classes, refusals as replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import logging
+
+from agent.core.providers import Operation
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+from agent.licensing.engine import Reply
+from agent.northbound.bound import Bindings
+from agent.northbound.commit import Committer
+
+log = logging.getLogger(__name__)
+
+Call = Callable[[Tree, Session], Tree]
+"""Takes checked input; gives output by local names, wherever a leaf comes from."""
+
+
+class Refused(Exception):  # noqa: N818 - an answer, not a fault
+    """The request has a normal reply with this return-code (a name of error-enum) and the reason in words."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def through(bindings: Bindings, path: str, operation: Call) -> Operation:
+    """The operation as the core calls it: what it takes and gives passes the classes of the RPC at that schema path."""
+    rpc = bindings.node(path)
+    parts = {child.kind: child for child in (rpc.by_member("input"), rpc.by_member("output")) if child is not None}
+    members = {child.name: child.member for child in parts["output"].children}
+
+    def call(given: Tree, session: Session) -> Tree:
+        if "input" in parts:
+            given = bindings.checked(parts["input"], given)
+        try:
+            tree = operation(given, session)
+        except Refused as refused:
+            log.warning("%s by user %s: %s: %s", rpc.name, session.user.name, refused.code, refused.message)
+            tree = {"return-code": refused.code, "message": refused.message}
+        return bindings.checked(parts["output"], {members[name]: value for name, value in tree.items()})
+
+    return call
+
+
+def answered(reply: Reply) -> Tree:
+    """Return code and words of the kernel's reply."""
+    return {"return-code": reply.code} | ({"message": reply.message} if reply.message else {})
+
+
+def online(committer: Committer) -> None:
+    """For what needs the network. Raises Refused where the operator switched it off."""
+    if committer.state.settings.transport_type == "off":
+        raise Refused("commdisabled", "the transport is off: configure another one, or carry it in a file")

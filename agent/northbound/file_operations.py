@@ -1,0 +1,231 @@
+"""The RPCs that save usage reports and install documents by file, and their inline forms. Decides nothing.
+
+Saving closes what is open, then writes, then marks what a collector was given: in this order a crash loses nothing.
+A file that cannot be used is a normal reply whose return-code says why (docs/models.md, Files).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+import contextlib
+from dataclasses import dataclass
+import hashlib
+import json
+import logging
+
+from agent.clock import Clock
+from agent.core.providers import Operation
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+from agent.formats.jsontext import MAX_BYTES
+from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, write_usage
+from agent.licensing.commands import CloseReports, ImportContent, NoteSaved
+from agent.licensing.ports import ReportReads
+from agent.licensing.profile import Profile
+from agent.licensing.refusals import SUCCESS
+from agent.northbound.bound import Bindings
+from agent.northbound.calls import Call, Refused, through
+from agent.northbound.commit import Committer, storage_refusals
+from agent.northbound.operations import ACCESS, imported
+from agent.northbound.rows import PAGE
+from agent.northbound.times import date_and_time
+from agent.transport.files import FileError, Folders, Reason
+
+log = logging.getLogger(__name__)
+
+FILE_CODES: dict[Reason, str] = {
+    "bad-name": "platformpathinvalid",
+    "no-file": "platformpathinvalid",
+    "not-a-file": "platformpathinvalid",
+    "unreadable": "storagefailtoretrieve",
+    "too-long": "messageeventexceedspeer",
+    "no-space": "storagefailtostore",
+    "not-written": "storagefailtostore",
+}
+"""What became of a file to the name in error-enum; docs/models.md shows the same table."""
+
+DEFAULT_DAYS = 90
+"""How far back rum-save-usage-days goes where it is not told (slp-facts section 10.4)."""
+DAY = 86_400
+
+_CSL = "/cisco-smart-license:"
+_OWN = "/slp-agent:"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which reports: one by its key, else those that end after `since` (epoch seconds), only unreported ones or all."""
+
+    key: str | None = None
+    since: int = 0
+    unreported: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A usage file's content and the ids of its reports."""
+
+    ids: tuple[int, ...]
+    content: bytes
+
+    @property
+    def told(self) -> str:
+        """How many reports it holds, in words."""
+        return f"{len(self.ids)} report{'' if len(self.ids) == 1 else 's'}"
+
+
+class FileOperations:
+    """All run on the core thread."""
+
+    def __init__(
+        self,
+        bindings: Bindings,
+        committer: Committer,
+        *,
+        profile: Profile,
+        reads: ReportReads,
+        clock: Clock,
+        files: Folders,
+    ) -> None:
+        self._bindings = bindings
+        self._committer = committer
+        self._profile = profile
+        self._reads = reads
+        self._clock = clock
+        self._files = files
+
+    def table(self) -> Mapping[str, Operation]:
+        """By schema path, for `agent.core.dispatch.Providers`."""
+        calls = {
+            f"{_CSL}rum-save-usage-all": self._saving(lambda _: Wanted()),
+            f"{_CSL}rum-save-usage-unreported": self._saving(lambda _: Wanted(unreported=True)),
+            f"{_CSL}rum-save-usage-days": self._saving(lambda given: self._days(given.get("days", DEFAULT_DAYS))),
+            f"{_CSL}import-file": self._import_file,
+            f"{_OWN}rum-save-usage-report": self._saving(lambda given: Wanted(key=given["rum-report-key"])),
+            f"{_OWN}export-usage": self._export,
+        }
+        return {path: through(self._bindings, path, call) for path, call in calls.items()}
+
+    def check(self, argument: str) -> None:
+        """Whether there is a place for a file. Raises Refused."""
+        with file_refusals():
+            self._files.check(argument)
+
+    def save_all(self, argument: str, session: Session) -> int:
+        """Save every closed report, and count it as delivered; how many. Nothing is closed for it. Raises Refused."""
+        return len(self._to_file(argument, self._content(Wanted()), session, delivered=True).ids)
+
+    def _saving(self, choose: Callable[[Tree], Wanted]) -> Call:
+        def save(given: Tree, session: Session) -> Tree:
+            argument = given["file-path"]
+            wanted = choose(given)
+            # first: a file that has no place leaves the open reports open
+            self.check(argument)
+            content = self._save(wanted, session)
+            saved = self._to_file(argument, content, session, delivered=ACCESS.collects(session.user))
+            return {"return-code": SUCCESS, "message": f"{saved.told} saved", "report-count": len(saved.ids)}
+
+        return save
+
+    def _to_file(self, argument: str, saved: Saved, session: Session, *, delivered: bool) -> Saved:
+        with file_refusals():
+            self._files.write(argument, (saved.content,))
+        self._note(saved, session, delivered)
+        log.info("user %s saved %s to %s", session.user.name, saved.told, argument)
+        return saved
+
+    def _export(self, given: Tree, session: Session) -> Tree:
+        if "all" in given:
+            wanted = Wanted()
+        elif "days" in given:
+            wanted = self._days(given["days"])
+        elif "rum-report-key" in given:
+            wanted = Wanted(key=given["rum-report-key"])
+        else:
+            wanted = Wanted(unreported=True)
+        saved = self._save(wanted, session)
+        self._note(saved, session, ACCESS.collects(session.user))
+        return {"return-code": SUCCESS, "report-count": len(saved.ids), "content": saved.content.decode()}
+
+    def _import_file(self, given: Tree, session: Session) -> Tree:
+        with file_refusals():
+            content = self._files.read(given["file-path"], MAX_BYTES)
+        return imported(self._committer.serve(ImportContent(content, session.user.name)))
+
+    def _days(self, days: int) -> Wanted:
+        if days == 0:
+            raise Refused("BadInputParams", "days is expected to be 1 or more")
+        return Wanted(since=max(0, int(self._clock.now()) - days * DAY))
+
+    def _save(self, wanted: Wanted, session: Session) -> Saved:
+        """Close what is open, unless one report is named; the content of a usage file."""
+        if wanted.key is None:
+            self._committer.serve(CloseReports(session.user.name))
+        return self._content(wanted)
+
+    def _content(self, wanted: Wanted) -> Saved:
+        """The content of a usage file. Raises Refused, and RequestError where the store fails."""
+        ids: list[int] = []
+        documents: list[bytes] = []
+        size = 0
+        for report_id, document in self._chosen(wanted):
+            size += len(document)
+            if len(ids) == MAX_REPORTS or size > MAX_USAGE_FILE // 2:
+                raise Refused(
+                    "messageeventexceedspeer",
+                    f"one file takes at most {MAX_REPORTS} reports and {MAX_USAGE_FILE // 2} bytes of them: save those "
+                    "of the last days, have them acknowledged, then save the next",
+                )
+            ids.append(report_id)
+            documents.append(document)
+        return Saved(tuple(ids), write_usage(self._system_info(documents), documents))
+
+    def _chosen(self, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+        if wanted.key is not None:
+            with storage_refusals():
+                found = self._reads.find(wanted.key)
+            if found is None:
+                raise Refused("requesteditemnotfound", f"no closed report has the key {wanted.key!r:.160}")
+            yield found.report_id, found.document
+            return
+        since = date_and_time(wanted.since)
+        with storage_refusals():
+            last, upto = 0, self._reads.max_id()
+        while last < upto:
+            with storage_refusals():
+                rows = self._reads.pages(last, upto, PAGE, "detail")
+            if not rows:
+                return
+            for row in rows:
+                if wanted.unreported and row.state == "acknowledged":
+                    continue
+                entry = json.loads(row.json + b"}")
+                # all moments of this form have one length and one offset: their order is that of their texts
+                if entry["report-end-time"] > since:
+                    yield row.report_id, entry["document"].encode()
+            last = rows[-1].report_id
+
+    def _note(self, saved: Saved, session: Session, delivered: bool) -> None:
+        if saved.ids:
+            self._committer.serve(NoteSaved(saved.ids, delivered, session.user.name))
+
+    def _system_info(self, documents: list[bytes]) -> SystemInfo:
+        """The same reports saved at the same moment give the same bytes, in a file or inline: so does the nonce."""
+        profile = self._profile
+        timestamp = int(self._clock.now() * 1000)
+        nonce = hashlib.sha256(f"{profile.udi.key},{timestamp},".encode())
+        for document in documents:
+            nonce.update(hashlib.sha256(document).digest())
+        hidden = self._committer.state.settings.privacy_hostname
+        return SystemInfo(
+            profile.udi, timestamp, nonce.hexdigest()[:32], profile.software_tag, None if hidden else profile.hostname
+        )
+
+
+@contextlib.contextmanager
+def file_refusals() -> Iterator[None]:
+    """Turn what a file is refused for into the reply that says so."""
+    try:
+        yield
+    except FileError as error:
+        raise Refused(FILE_CODES[error.reason], error.message) from error
