@@ -354,6 +354,8 @@ COMMANDS = (
     "license authorization request save",
     "license authorization return",
     "license permission",
+    "license sync",
+    "license factory-reset",
 )
 README = (ROOT / "README.md").read_text()
 
