@@ -328,7 +328,7 @@ def test_state_dir_from_the_environment(device: Device) -> None:
     assert (done.code, done.out.startswith("UDI: PID:")) == (0, True), done
 
 
-COMMANDS = ("init", "run", "user add", "usage set", "usage list", "show license status", "show license usage",
+COMMANDS = ("init", "run", "check", "user add", "usage set", "usage list", "show license status", "show license usage",
             "show license udi")  # fmt: skip
 README = (ROOT / "README.md").read_text()
 
