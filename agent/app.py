@@ -47,6 +47,7 @@ from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
+from agent.store.check import ReportsCheck
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.progress import OnDamage
@@ -207,16 +208,21 @@ class Listening:
 class RunningAgent:
     """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did."""
 
-    def __init__(self, listening: Listening, undo: ExitStack) -> None:
+    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack) -> None:
         self.listening = listening
+        self._check = check
         self._undo = undo
+
+    def check_reports(self) -> None:
+        """Go on checking the stored reports in a thread, now that nobody waits for the start any more."""
+        self._check.start()
 
     def stop(self) -> None:
         self._undo.close()
 
 
 def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningAgent:
-    """Hold the state folder, join the agent, listen; the stored reports are still being checked then.
+    """Hold the state folder, join the agent, listen; of the stored reports the first have been checked then.
 
     `on_damage` hears, on any thread, of damage in the database that shows while the agent serves: it has to be stopped.
     Raises ConfigError, OSError, and what folder, keys and store raise; nothing is left open then.
@@ -262,9 +268,8 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
         undo.callback(ssh_thread.stop)
         server.start()
-        store.check.start()
         undo.callback(store.check.stop)
-        return RunningAgent(listening, undo.pop_all())
+        return RunningAgent(listening, store.check, undo.pop_all())
 
 
 def _new_device_key(keys: Keystore) -> Signer:

@@ -163,6 +163,7 @@ def run(
     try:
         # past Python's buffer, which would be written again at the end
         os.write(output.fileno(), json.dumps(ready).encode() + b"\n")
+        agent.check_reports()
         signal.sigwait(ending)
     except OSError as error:
         raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
