@@ -47,8 +47,10 @@ from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
+from agent.store.check import ReportsCheck
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
 from agent.transport.files import Folders
@@ -206,17 +208,25 @@ class Listening:
 class RunningAgent:
     """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did."""
 
-    def __init__(self, listening: Listening, undo: ExitStack) -> None:
+    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack) -> None:
         self.listening = listening
+        self._check = check
         self._undo = undo
+
+    def check_reports(self) -> None:
+        """Go on checking the stored reports in a thread, now that nobody waits for the start any more."""
+        self._check.start()
 
     def stop(self) -> None:
         self._undo.close()
 
 
-def open_agent(config: RunConfig) -> RunningAgent:
-    """Hold the state folder, join the agent, listen. Raises ConfigError, OSError, and what folder, keys and store
-    raise; nothing is left open then."""
+def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningAgent:
+    """Hold the state folder, join the agent, listen; of the stored reports the first have been checked then.
+
+    `on_damage` hears, on any thread, of damage in the database that shows while the agent serves: it has to be stopped.
+    Raises ConfigError, OSError, and what folder, keys and store raise; nothing is left open then.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     folder = StateFolder.open(config.state_dir)
     clock = make_clock(folder, config)
@@ -224,7 +234,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.enter_context(folder.hold())
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
         profile = load_profile(folder)
-        store = SqliteStore(folder.database, keys.get(JOURNAL))
+        store = SqliteStore(folder.database, keys.get(JOURNAL), on_damage)
         undo.callback(store.close)
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
@@ -238,6 +248,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
         )
+        store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         certificate = load_certificate(folder)
@@ -257,7 +268,8 @@ def open_agent(config: RunConfig) -> RunningAgent:
         listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
         undo.callback(ssh_thread.stop)
         server.start()
-        return RunningAgent(listening, undo.pop_all())
+        undo.callback(store.check.stop)
+        return RunningAgent(listening, store.check, undo.pop_all())
 
 
 def _new_device_key(keys: Keystore) -> Signer:

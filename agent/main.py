@@ -131,6 +131,21 @@ def user_add(
 
 
 @cli.command()
+def check(state_dir: StateDir) -> None:
+    """Verify the database of an agent that does not run: exit code 0 when all is as it was written, else 1."""
+    from agent import process
+
+    try:
+        checked = process.check(state_dir)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(
+        f"Nothing was altered: snapshot, {checked.events} events after it, configuration, {checked.reports} stored "
+        f"reports, {checked.users} users"
+    )
+
+
+@cli.command()
 def run(
     state_dir: StateDir,
     netconf: NetconfAddress = f":{NETCONF_PORT}",
