@@ -47,6 +47,7 @@ from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
+from agent.store.files import make_directory
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.sqlite import SqliteStore
@@ -270,7 +271,8 @@ def files_folder(folder: StateFolder, config: RunConfig) -> Path:
     and ConfigError where the configured one is none."""
     if config.files is None:
         path = folder.path / FILES_FOLDER
-        path.mkdir(mode=0o700, exist_ok=True)
+        # what is saved into it is durable on return, so its name must be
+        make_directory(path, 0o700)
         return path
     if not config.files.is_dir():
         raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")

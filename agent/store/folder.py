@@ -81,7 +81,7 @@ class StateFolder:
                 "own key; name a path outside it"
             )
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_directory(path, 0o700)
             names = sorted(entry.name for entry in path.iterdir())
         except OSError as error:
             raise StateFolderError(

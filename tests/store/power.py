@@ -4,11 +4,11 @@
 real files below its root, and the disk remembers what a sync has made sure of and what was done since. At the chosen
 step everything below the root stops working, and `Disk.image` is what a machine would find after it.
 
-The model: a sector of 512 bytes is written whole or not, and leaves its neighbours alone (SQLITE_IOCAP_POWERSAFE_OVERWRITE,
-which SQLite counts on, sqlite.org/psow.html). Each sector holds what it held at some moment since the last sync; so does
-the size; what was never written reads as zeros or as anything. A name that was made, moved or removed is certain once
-its folder was synced (fsync(2)); one rename is one change. Syncing a log or journal that SQLite has made syncs its folder
-too, as SQLite's own VFS does (sqlite.org/atomiccommit.html, section 3.7).
+The model: a sector of 512 bytes is written whole or not, and leaves its neighbours alone (SQLite counts on that by
+SQLITE_IOCAP_POWERSAFE_OVERWRITE, sqlite.org/psow.html). Each sector holds what it held at some moment since the last
+sync; so does the size; what was never written reads as zeros or as anything. A name that was made, moved or removed is
+certain once its folder was synced (fsync(2)); one rename is one change. Syncing a log or journal that SQLite has made
+syncs its folder too, as SQLite's own VFS does (sqlite.org/atomiccommit.html, section 3.7).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Image = Mapping[Path, bytes | None]
 """What is found below the root, by relative path; None is a folder."""
 
 
-class PowerIsOff(OSError):
+class PowerIsOffError(OSError):
     """Nothing is written any more."""
 
 
@@ -94,7 +94,9 @@ class Inode:
         for index, step in enumerate(self.since):
             before = len(now)
             _apply(now, step)
-            first, last = (step.at, step.at + len(step.data)) if isinstance(step, _Write) else sorted((before, len(now)))
+            first, last = (
+                (step.at, step.at + len(step.data)) if isinstance(step, _Write) else sorted((before, len(now)))
+            )
             if len(now) != before and kept(index, -1):
                 size = len(now)
             for sector in range(first // SECTOR, -(-last // SECTOR)):
@@ -145,7 +147,7 @@ def _fate(choose: random.Random, steps: int) -> Callable[[int, int], bool]:
 
 
 class Disk:
-    """What is below `root`. `limit` is the number of steps after which the power goes off; `watch` is called at each."""
+    """What is below `root`. The power goes off after `limit` steps; `watch` is called at each."""
 
     def __init__(self, root: Path, choose: random.Random) -> None:
         self.root: Final = root.resolve()
@@ -170,10 +172,10 @@ class Disk:
         return self.image is not None
 
     def step(self) -> None:
-        """Something is about to be written, named or synced. Raises PowerIsOff, at the limit and from then on."""
+        """Something is about to be written, named or synced. Raises PowerIsOffError, at the limit and from then on."""
         with self.lock:
             if self.off:
-                raise PowerIsOff("the power is off")
+                raise PowerIsOffError("the power is off")
             if self.watch is not None:
                 self.watch()
             self.steps += 1
@@ -181,7 +183,7 @@ class Disk:
                 self.image = self.survivor()
                 if self.at_cut is not None:
                     self.at_cut()
-                raise PowerIsOff("the power is off")
+                raise PowerIsOffError("the power is off")
 
     def inode(self, path: Path) -> Inode:
         """What has that name now."""
@@ -341,7 +343,7 @@ def _path(name: Any) -> Path | None:
 def _sqlite_step(disk: Disk) -> None:
     try:
         disk.step()
-    except PowerIsOff as error:
+    except PowerIsOffError as error:
         raise apsw.IOError(str(error)) from error
 
 
@@ -352,7 +354,9 @@ def _sqlite_step(disk: Disk) -> None:
 def plugged(disk: Disk) -> Iterator[Disk]:
     """Whatever this process does below the disk's root goes by it. Close all databases there before the end."""
     vfs = _Vfs(disk)
-    changed = {name: _named(disk, getattr(os, name)) for name in ("replace", "rename", "link", "unlink", "mkdir", "rmdir")}
+    changed = {
+        name: _named(disk, getattr(os, name)) for name in ("replace", "rename", "link", "unlink", "mkdir", "rmdir")
+    }
     try:
         with mock.patch.multiple(os, open=_opened(disk, os.open), fsync=_synced(disk, os.fsync), **changed):
             yield disk
@@ -392,7 +396,7 @@ def _opened(disk: Disk, original: Callable[..., int]) -> Callable[..., int]:
 
 def _synced(disk: Disk, original: Callable[[int], None]) -> Callable[[int], None]:
     def call(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if not path.is_relative_to(disk.root):
             return original(descriptor)
         with disk.lock:
@@ -408,5 +412,5 @@ def _synced(disk: Disk, original: Callable[[int], None]) -> Callable[[int], None
 
 
 def _below(disk: Disk, path: Any, folder: int | None) -> bool:
-    base = Path.cwd() if folder is None else Path(os.readlink(f"/proc/self/fd/{folder}"))
+    base = Path.cwd() if folder is None else Path(f"/proc/self/fd/{folder}").readlink()
     return (base / os.fsdecode(path)).is_relative_to(disk.root)
