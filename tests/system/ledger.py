@@ -12,8 +12,8 @@ import hashlib
 from pathlib import Path
 
 from agent.formats.envelope import open_report
-from agent.licensing.evolve import evolve
 from agent.licensing.events import Event
+from agent.licensing.evolve import evolve
 from agent.licensing.ports import EncodedRow, StoredReport
 from agent.licensing.state import State
 from agent.store.folder import StateFolder
@@ -42,9 +42,7 @@ class Moment:
         unit = store.begin()
         unit.append(events, rows)
         unit.commit()
-        return replace(
-            self, state=evolve(self.state, events), reports=store.reports.rows, config=config or self.config
-        )
+        return replace(self, state=evolve(self.state, events), reports=store.reports.rows, config=config or self.config)
 
     def with_users(self, accounts: Mapping[str, Account]) -> Moment:
         epoch, _ = self.users

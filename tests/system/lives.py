@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-import json
+import hashlib
 from pathlib import Path
 import random
 from typing import Any, cast
 from unittest import mock
 
 import apsw
+from lxml import etree
 
 from agent import app, setup
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
+from agent.config import RunConfig
 from agent.core.requests import Content, Edit, EditNode, Get, Invoke
 from agent.core.schema import Schema
 from agent.core.select import Pick
@@ -26,10 +28,11 @@ from agent.core.sessions import Session, User
 from agent.core.tree import Tree
 from agent.formats.documents import Ack, PolicyClass, PolicyTerms, Refused
 from agent.licensing.commands import InstallAnchors
+from agent.licensing.profile import Profile
 from agent.licensing.state import State
 from agent.northbound import commit
 from agent.store.folder import StateFolder
-from agent.store.keystore import JOURNAL, Keystore, KeySigner, open_key_file
+from agent.store.keystore import JOURNAL, KeySigner, Keystore, open_key_file
 from agent.store.users import Account, Users
 from agent.transport.files import Folders
 from tests.licensing.kit import DAY, T0, Authority
@@ -43,7 +46,14 @@ SECONDS = 30
 ADMIN = User("ada", frozenset({"admin"}))
 COLLECTOR = User("cole", frozenset({"collector"}))
 LICENCES = ("advantage", "sessions", "tier-2", "hseck9", "nonsense")
-COLLECTED = ("close-reports", "import-code", "import-file", "rum-save-usage-all", "rum-save-usage-unreported", "rum-save-usage-days")
+COLLECTED = (
+    "close-reports",
+    "import-code",
+    "import-file",
+    "rum-save-usage-all",
+    "rum-save-usage-unreported",
+    "rum-save-usage-days",
+)
 NAMES = ("a", "b", "c")
 SPANS = (0, 0, 1, 60, 900, 3600, DAY, 3 * DAY)
 CONFIGS: tuple[Tree, ...] = (
@@ -65,12 +75,12 @@ TERMS = (
 )
 
 
-def make_folder(root: Path) -> Path:
-    """A state folder below `root` as init makes it, with its key file beside it."""
+def make_folder(root: Path, name: str = "device") -> Path:
+    """A state folder below `root` as init makes it, with its key file outside it."""
     profile = root / "profile.toml"
     profile.write_text(PROFILE)
     made = setup.initialise(
-        root / "device",
+        root / name,
         clock=HandClock(),
         user=setup.FirstUser("admin", "one-for-all-tests"),
         profile_file=profile,
@@ -80,7 +90,6 @@ def make_folder(root: Path) -> Path:
         key_file=root / "device.key",
         tls_names=["device.example"],
     )
-    (made.folder.path / setup.FILES_FOLDER).mkdir()
     profile.unlink()
     return made.folder.path
 
@@ -95,14 +104,92 @@ def quick_agents() -> Iterator[set[type]]:
         return decide(state, command, now, context)
 
     with (
-        mock.patch.object(app, "load_schema", lambda: schema),
+        mock.patch.object(app, "load_schema", return_value=schema),
         mock.patch.object(commit, "decide", noted),
         mock.patch.object(commit, "SNAPSHOT_EVERY", 25),
     ):
         yield decided
 
 
-class Life:
+class Caller:
+    """Whoever sends the requests below to the agent on `path`, and knows what the authority has to know."""
+
+    path: Path
+    choose: random.Random
+    authority: Authority
+    keys: Keystore
+    profile: Profile
+    state: State
+
+    def invoke(self, name: str, user: User = ADMIN, **given: Any) -> Tree:
+        """Call an RPC; its output. `_` in the names of its leaves stands for `-`."""
+        raise NotImplementedError
+
+    def reports(self) -> list[tuple[str, int, str]]:
+        """Key, id and digest of every report that waits."""
+        raise NotImplementedError
+
+    def writes(self, name: str) -> None:
+        """A request that may write this file is about to be sent."""
+
+    def recorded(self, licence: str, count: int) -> None:
+        """This count was answered with success."""
+
+    @property
+    def device(self) -> Any:
+        """What the authority of the kernel's tests asks for."""
+        return self
+
+    @property
+    def now(self) -> int:
+        raise NotImplementedError
+
+    @property
+    def signer(self) -> KeySigner:
+        return self.keys.signer()
+
+    def user(self, name: str) -> User:
+        """Who may ask for it: an administrator for all, a collector for what serves the reports."""
+        return COLLECTOR if name in COLLECTED and self.choose.random() < 0.5 else ADMIN
+
+    def saving(self, name: str, **given: Any) -> None:
+        """A request that writes a file."""
+        argument = self.choose.choice(NAMES)
+        self.writes(argument)
+        self.invoke(name, self.user(name), file_path=f"flash:{argument}", **given)
+
+    def content(self) -> bytes:
+        """A file of the authority."""
+        authority, choose = self.authority, self.choose
+        reports = [(number, digest) for _, number, digest in self.reports()]
+        some = choose.sample(reports, choose.randint(0, len(reports)))
+        match choose.randrange(9):
+            case 0 | 1:
+                return authority.ack(self.device, *(reports or [(7, "0" * 64)]))
+            case 2:
+                return authority.ack(self.device, *(some or [(7, "0" * 64)]))
+            case 3:
+                refused = tuple(Refused(number, digest, "conflict") for number, digest in some)
+                return authority.file(Ack(authority.heading(self.device), (), refused))
+            case 4:
+                return authority.file(authority.policy(self.device, choose.choice(TERMS)))
+            case 5:
+                return authority.file(authority.trust_code(self.device))
+            case 6:
+                return authority.file(authority.code(self.device, ("hseck9", 3), ("tier-2", 2)))
+            case 7:
+                other = Authority(choose.choice(("other", "third")))
+                return authority.file(authority.rotation(self.device, authority.anchor, other.anchor))
+            case _:
+                bundle = authority.file(
+                    authority.policy(self.device, TERMS[0]),
+                    authority.trust_code(self.device),
+                    authority.code(self.device, ("hseck9", 1)),
+                )
+                return bundle[: choose.choice((len(bundle), len(bundle) // 2))]
+
+
+class Life(Caller):
     """One agent on the folder at `path`, from its start on; `number` tells it from the lives before it."""
 
     def __init__(self, path: Path, ledger: Ledger, choose: random.Random, number: int) -> None:
@@ -140,7 +227,7 @@ class Life:
             store=self.store,
             signer=self.keys.signer(),
             lab=False,
-            files=Folders.at(folder.path / setup.FILES_FOLDER),
+            files=Folders.at(app.files_folder(folder, RunConfig(self.path))),
             rekey=lambda: app._new_device_key(self.keys),
         )
         if self.choose.random() < 0.2:
@@ -159,25 +246,27 @@ class Life:
         self.leave()
         self._begin()
 
-    # What the authority of the kernel's tests asks of a device
-
-    @property
-    def device(self) -> Any:
-        return self
+    # Requests
 
     @property
     def now(self) -> int:
         return int(self.clock.at)
 
     @property
-    def state(self) -> State:
+    def state(self) -> State:  # type: ignore[override]
         return self.agent.committer.state
 
-    @property
-    def signer(self) -> KeySigner:
-        return self.keys.signer()
+    def reports(self) -> list[tuple[str, int, str]]:
+        return [(report.key, report.report_id, report.digest) for report in self.ledger.now.reports.values()]
 
-    # Requests
+    def writes(self, name: str) -> None:
+        self.writing = name
+
+    def recorded(self, licence: str, count: int) -> None:
+        found = self.profile.find(licence)
+        assert found is not None
+        use = self.state.licences.get(found.entitlement_tag)
+        assert (use.recorded if use else 0) == count
 
     @property
     def schema(self) -> Schema:
@@ -203,7 +292,7 @@ class Life:
         """One random request; returns its name once it was answered. What an answer showed was durable by then."""
         self.clock.at += self.choose.choice(SPANS)
         self.rest()
-        table = {**REQUESTS, **OTHERS}
+        table: dict[str, tuple[int, Callable[[Life, str], object]]] = {**REQUESTS, **OTHERS}
         (name,) = self.choose.choices(list(table), [weight for weight, _ in table.values()])
         before = self.ledger.answered
         table[name][1](self, name)
@@ -226,49 +315,6 @@ class Life:
         for _ in range(2):  # the timer is looked at after each piece of work: the second tells that the first's was
             self.agent.dispatch.loop.submit(lambda: None).result(SECONDS)
 
-    def user(self, name: str) -> User:
-        """Who may ask for it: an administrator for all, a collector for what serves the reports."""
-        return COLLECTOR if name in COLLECTED and self.choose.random() < 0.5 else ADMIN
-
-    def file_name(self) -> str:
-        return self.choose.choice(NAMES)
-
-    def saving(self, name: str, **given: Any) -> None:
-        """A request that writes a file; the file then holds what it was answered for, or what it held before."""
-        argument = self.file_name()
-        self.writing = argument
-        self.invoke(name, self.user(name), file_path=f"flash:{argument}", **given)
-
-    def content(self) -> bytes:
-        """A file of the authority."""
-        authority, choose = self.authority, self.choose
-        reports = [(number, report.digest) for number, report in self.ledger.now.reports.items()]
-        some = choose.sample(reports, choose.randint(0, len(reports)))
-        match choose.randrange(9):
-            case 0 | 1:
-                return authority.ack(self.device, *(reports or [(7, "0" * 64)]))
-            case 2:
-                return authority.ack(self.device, *(some or [(7, "0" * 64)]))
-            case 3:
-                refused = tuple(Refused(number, digest, "conflict") for number, digest in some)
-                return authority.file(Ack(authority.heading(self.device), (), refused))
-            case 4:
-                return authority.file(authority.policy(self.device, choose.choice(TERMS)))
-            case 5:
-                return authority.file(authority.trust_code(self.device))
-            case 6:
-                return authority.file(authority.code(self.device, ("hseck9", 3), ("tier-2", 2)))
-            case 7:
-                other = Authority(choose.choice(("other", "third")))
-                return authority.file(authority.rotation(self.device, authority.anchor, other.anchor))
-            case _:
-                bundle = authority.file(
-                    authority.policy(self.device, TERMS[0]),
-                    authority.trust_code(self.device),
-                    authority.code(self.device, ("hseck9", 1)),
-                )
-                return bundle[: choose.choice((len(bundle), len(bundle) // 2))]
-
 
 def _quietly(call: Callable[[], None]) -> None:
     with suppress(apsw.Error):
@@ -278,45 +324,42 @@ def _quietly(call: Callable[[], None]) -> None:
 # The requests of both models, by name: how often, and what
 
 
-Request = Callable[[Life, str], object]
+Request = Callable[[Caller, str], object]
 
 
-def _record(life: Life, name: str) -> None:
+def _record(life: Caller, name: str) -> None:
     licence, count = life.choose.choice(LICENCES), life.choose.choice((0, 1, 2, 50))
     if life.invoke(name, license=licence, count=count)["return-code"] == "success":
-        found = life.profile.find(licence)
-        assert found is not None
-        use = life.state.licences.get(found.entitlement_tag)
-        assert (use.recorded if use else 0) == count
+        life.recorded(licence, count)
 
 
-def _permission(life: Life, name: str) -> None:
+def _permission(life: Caller, name: str) -> None:
     life.invoke(name, license=life.choose.choice(LICENCES), count=2, throughput=life.choose.choice((100, 400)))
 
 
-def _plain(life: Life, name: str) -> None:
+def _plain(life: Caller, name: str) -> None:
     life.invoke(name, life.user(name))
 
 
-def _admin(life: Life, name: str) -> None:
+def _admin(life: Caller, name: str) -> None:
     life.invoke(name)
 
 
-def _import_file(life: Life, name: str) -> None:
+def _import_file(life: Caller, name: str) -> None:
     (life.path / setup.FILES_FOLDER / "in.xml").write_bytes(life.content())
     life.invoke(name, life.user(name), file_path="in.xml")
 
 
-def _export(life: Life, name: str) -> None:
+def _export(life: Caller, name: str) -> None:
     life.invoke(name, life.user(name), **life.choose.choice(({}, {"all": [None]}, {"days": 30})))
 
 
-def _save_one(life: Life, name: str) -> None:
-    keys = [report.key for report in life.ledger.now.reports.values()]
+def _save_one(life: Caller, name: str) -> None:
+    keys = [key for key, _, _ in life.reports()]
     life.saving(name, rum_report_key=life.choose.choice(keys or ["none"]))
 
 
-def _request_offline(life: Life, name: str) -> None:
+def _request_offline(life: Caller, name: str) -> None:
     feature = life.choose.choice(({}, {"feature_name": "hseck9", "count": 2}))
     if life.choose.random() < 0.5:
         life.invoke(name, **feature)
@@ -324,7 +367,7 @@ def _request_offline(life: Life, name: str) -> None:
         life.saving(name, **feature)
 
 
-def _reset(life: Life, name: str) -> None:
+def _reset(life: Caller, name: str) -> None:
     discard = life.choose.random() < 0.5
     if life.choose.random() < 0.5:
         life.invoke(name, discard=discard)
@@ -435,9 +478,9 @@ def _checkpoint(life: Life, name: str) -> None:
     ).result(SECONDS)
 
 
-OTHERS: Mapping[str, tuple[int, Request]] = {
+OTHERS: Mapping[str, tuple[int, Callable[[Life, str], object]]] = {
     "edit-config": (8, _edit),
-    "edit custom-id": (4, _custom_id),
+    "custom-id": (4, _custom_id),
     "collect": (6, _collect),
     "time": (8, _time),
     "user": (5, _user),
@@ -452,6 +495,14 @@ def served_rpcs() -> set[str]:
 
 
 def usable(content: bytes) -> bool:
-    """Whether a file of ours is whole: a document of XML, or a return string."""
-    text = content.decode()
-    return text.rstrip().endswith(">") if text.lstrip().startswith("<") else bool(json.dumps(text))
+    """Whether a file that was saved is whole: all are documents of XML."""
+    try:
+        etree.fromstring(content)
+    except etree.XMLSyntaxError:
+        return False
+    return True
+
+
+def fingerprint(content: bytes | None) -> str:
+    """The same for the same content; of a file that is not there, too."""
+    return "none" if content is None else hashlib.sha256(content).hexdigest()

@@ -1,8 +1,8 @@
 """The power plug and SIGKILL over the whole command set: what was answered is there, whole, and the agent goes on.
 
-Random lives (lives.py) are ended by a disk whose power is cut at a random step (tests/store/power.py), or by SIGKILL at a
-random moment. After each, the database opens, and its state, configuration, reports and users are what they were after
-the last answer or after the request that was under way (ledger.py): nothing else, and nothing by halves.
+Random lives (lives.py) are ended by a disk whose power is cut at a random step (tests/store/power.py), or by SIGKILL at
+a random moment. After each, the database opens, and its state, configuration, reports and users are what they were
+after the last answer or after what was under way (ledger.py): nothing else, and nothing by halves.
 """
 
 from __future__ import annotations
@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 import logging
+import os
 from pathlib import Path
 import random
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -19,8 +24,9 @@ from agent import setup
 from agent.licensing import commands
 from tests.store.power import Disk, plugged, put
 from tests.system import lives
+from tests.system.kit import ROOT
 from tests.system.ledger import Archive, Ledger, Moment, examine
-from tests.system.lives import Life, make_folder, quick_agents, served_rpcs, usable
+from tests.system.lives import Life, fingerprint, make_folder, quick_agents, served_rpcs, usable
 
 
 @pytest.fixture(autouse=True)
@@ -34,30 +40,35 @@ def decided() -> Iterator[set[type]]:
 class Deaths:
     """A state folder below `root`, from one death of its agent to the next."""
 
-    def __init__(self, root: Path, seed: int) -> None:
+    def __init__(self, root: Path, seed: int, live: type[Life] = Life) -> None:
+        self.live = live
         self.root = root / "disk"
         self.root.mkdir()
         self.path = make_folder(self.root)
         self.choose = random.Random(seed)
         self.moment = examine(self.path)
         self.archive = Archive()
-        self.files: dict[str, bytes] = {}
+        self.files = dict.fromkeys(lives.NAMES, fingerprint(None))
         self.number = 0
         self.answered: Counter[str] = Counter()
         self.in_flight = 0
 
-    def cut(self) -> None:
-        """One life, until the power is cut."""
+    def cuts(self, count: int, longest: int = 1000) -> None:
+        """So many lives, until the power is cut after at most `longest` steps of the disk."""
+        for _ in range(count):
+            self.cut(self.choose.choice((60, 300, longest)))
+
+    def cut(self, longest: int) -> None:
         self.number += 1
         ledger = Ledger(self.moment)
         disk = Disk(self.root, self.choose)
-        disk.limit = self.choose.randrange(self.choose.choice((60, 300, 1000)))
+        disk.limit = self.choose.randrange(longest)
         found: list[tuple[int, list[Moment]]] = []
         disk.at_cut = lambda: found.append((ledger.answered, list(ledger.moments)))
         life = None
         with plugged(disk):
             try:
-                life = Life(self.path, ledger, self.choose, self.number)
+                life = self.live(self.path, ledger, self.choose, self.number)
                 while not disk.off:
                     life.note_file()
                     life.step()
@@ -73,9 +84,45 @@ class Deaths:
         self.accept(examine(self.path), moments, answered)
         if life is not None:
             self.answered.update(life.answered)
-            self.check_files(life)
+            self.files.update({name: fingerprint(content) for name, content in life.files.items()})
+            self.check_files(life.writing)
         # the next life finds what the cut has left, not what looking at it has made of that
         put(disk.image, self.root)
+
+    def kill(self, mortals: subprocess.Popen[bytes], decided: set[str]) -> None:
+        """One life, until SIGKILL: after so many lines that it said, and a moment more."""
+        self.number += 1
+        assert mortals.stdin is not None
+        assert mortals.stdout is not None
+        mortals.stdin.write(f"{self.path} {self.number} {self.choose.randrange(2**32)}\n".encode())
+        mortals.stdin.flush()
+        word, pid = mortals.stdout.readline().split()
+        assert word == b"life"
+        said = [mortals.stdout.readline().decode().split() for _ in range(self.choose.choice((1, 10, 60, 200)))]
+        time.sleep(self.choose.random() * self.choose.choice((0.001, 0.02)))
+        os.kill(int(pid), signal.SIGKILL)
+        while said[-1][0] != "over":
+            said.append(mortals.stdout.readline().decode().split())
+        assert said[-1] == ["over", str(int(signal.SIGKILL))]
+        moment = examine(self.path)
+        done = max(index for index, words in enumerate(said) if words[0] == "done")
+        possible = [words[1] for words in said[done:] if words[0] in ("done", "try")]
+        assert moment.digest in possible, "what is kept is neither what was answered nor what was tried"
+        self.in_flight += moment.digest != possible[0]
+        self.archive.take([moment])
+        self.moment = moment
+        writing = None
+        for word, *names in said:
+            match word:
+                case "answered":
+                    self.answered.update(names)
+                case "decided":
+                    decided.update(names)
+                case "writing":
+                    (writing,) = names
+                case "file":
+                    self.files[names[0]], writing = names[1], None
+        self.check_files(writing)
 
     def accept(self, moment: Moment, moments: list[Moment], answered: int) -> None:
         """The database holds what was answered last, or what was tried after it."""
@@ -86,17 +133,16 @@ class Deaths:
         self.archive.take(moments[: index + 1])
         self.moment = moment
 
-    def check_files(self, life: Life) -> None:
+    def check_files(self, writing: str | None) -> None:
         """Each file that was answered is there to the last byte, one under way is the old or the new one, whole."""
-        self.files |= life.files
-        folder = self.path / setup.FILES_FOLDER
-        for name in lives.NAMES:
-            content = (folder / name).read_bytes() if (folder / name).exists() else None
-            if name == life.writing and content is not None:
-                assert content == self.files.get(name) or usable(content)
-                self.files[name] = content
-            else:
-                assert content == self.files.get(name), name
+        for name, known in self.files.items():
+            file = self.path / setup.FILES_FOLDER / name
+            content = file.read_bytes() if file.exists() else None
+            if fingerprint(content) != known:
+                assert name == writing, f"file {name} is not the one that was answered"
+                assert content is not None
+                assert usable(content)
+                self.files[name] = fingerprint(content)
 
 
 def difference(moment: Moment, others: list[Moment]) -> str:
@@ -106,14 +152,33 @@ def difference(moment: Moment, others: list[Moment]) -> str:
     return f"what is kept differs from what was answered, and from what was tried, in {told}"
 
 
-def cuts(root: Path, seed: int, count: int) -> Deaths:
+def cuts(root: Path, seed: int, count: int, longest: int) -> Deaths:
     print(f"SLP_SEED={seed}, {count} cuts")
     deaths = Deaths(root, seed)
-    for _ in range(count):
-        deaths.cut()
+    deaths.cuts(count, longest)
     print(f"{deaths.answered.total()} requests answered, {deaths.in_flight} times what was under way was kept")
     print(dict(deaths.answered))
     return deaths
+
+
+@pytest.fixture
+def mortals() -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.system.mortal"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as child:
+        yield child
+        assert child.stdin is not None
+        child.stdin.close()
+
+
+def kills(root: Path, mortals: subprocess.Popen[bytes], seed: int, count: int) -> tuple[Deaths, set[str]]:
+    print(f"SLP_SEED={seed}, {count} kills")
+    deaths = Deaths(root, seed)
+    decided: set[str] = set()
+    for _ in range(count):
+        deaths.kill(mortals, decided)
+    print(f"{deaths.answered.total()} requests answered, {deaths.in_flight} times what was under way was kept")
+    print(dict(deaths.answered))
+    return deaths, decided
 
 
 def test_every_rpc_of_both_models_is_among_the_requests() -> None:
@@ -121,13 +186,39 @@ def test_every_rpc_of_both_models_is_among_the_requests() -> None:
 
 
 def test_some_cuts(tmp_path: Path, seed: int) -> None:
-    assert cuts(tmp_path, seed, 20).answered.total() > 20
+    assert cuts(tmp_path, seed, 20, 300).answered.total() > 20
+
+
+class Careless(Life):
+    """Its commits are answered before they are on the disk."""
+
+    def _begin(self) -> None:
+        super()._begin()
+        self.store._connection.pragma("synchronous", "normal")
+
+
+def test_a_loss_is_noticed(tmp_path: Path, seed: int) -> None:
+    deaths = Deaths(tmp_path, seed, Careless)
+    with pytest.raises(AssertionError, match="what is kept differs from what was answered"):
+        deaths.cuts(200)
 
 
 @pytest.mark.slow
 def test_many_cuts(tmp_path: Path, seed: int, decided: set[type]) -> None:
     """With those below they are the 500; every command and every request was among them."""
-    deaths = cuts(tmp_path, seed, 250)
+    deaths = cuts(tmp_path, seed, 250, 1000)
     assert decided == set(commands.Command.__args__)
     assert set(deaths.answered) == lives.REQUESTS.keys() | lives.OTHERS.keys()
     assert deaths.in_flight
+
+
+def test_some_kills(tmp_path: Path, seed: int, mortals: subprocess.Popen[bytes]) -> None:
+    deaths, _ = kills(tmp_path, mortals, seed, 3)
+    assert deaths.answered
+
+
+@pytest.mark.slow
+def test_many_kills(tmp_path: Path, seed: int, mortals: subprocess.Popen[bytes]) -> None:
+    deaths, decided = kills(tmp_path, mortals, seed, 240)
+    assert decided == {command.__name__ for command in commands.Command.__args__}
+    assert set(deaths.answered) == lives.REQUESTS.keys() | lives.OTHERS.keys()

@@ -1,0 +1,71 @@
+"""A child process of test_power.py: makes agents that live until they are killed.
+
+Reads a line `FOLDER NUMBER SEED` for each life, forks a process for it, and says `life PID`. That process lives
+(lives.py) and says what it tries to make durable, before and after, each by the digest of all that the database holds
+then; `answered NAME` after each request. When it is gone, `over STATUS` follows. Forked, a life begins in a tenth of a
+second: what is forked has no thread yet, and only imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+import random
+import sys
+import traceback
+
+from tests.system.ledger import Ledger, examine
+from tests.system.lives import Life, fingerprint, quick_agents
+
+
+def say(*words: object) -> None:
+    """One line, past every buffer: what was said before a kill was said."""
+    os.write(1, (" ".join(map(str, words)) + "\n").encode())
+
+
+class Mortal(Life):
+    """Says which file may be written, and what it holds once that was answered."""
+
+    def writes(self, name: str) -> None:
+        super().writes(name)
+        say("writing", name)
+
+    def note_file(self) -> None:
+        name = self.writing
+        super().note_file()
+        if name is not None:
+            say("file", name, fingerprint(self.files.get(name)))
+
+
+def live(path: Path, number: int, seed: int) -> None:
+    logging.disable(logging.CRITICAL)
+    ledger = Ledger(examine(path), lambda word, moment: say(word, moment.digest))
+    say("done", ledger.now.digest)
+    with quick_agents() as decided:
+        life = Mortal(path, ledger, random.Random(seed), number)
+        while True:
+            life.note_file()
+            name = life.step()
+            say("decided", *sorted(command.__name__ for command in decided))
+            say("answered", name)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        path, number, seed = line.split()
+        child = os.fork()
+        if not child:
+            try:
+                live(Path(path), int(number), int(seed))
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        say("life", child)
+        _, status = os.waitpid(child, 0)
+        say("over", status)
+
+
+if __name__ == "__main__":
+    main()
