@@ -48,6 +48,10 @@ class Moment:
         epoch, _ = self.users
         return replace(self, users=(epoch + 1, tuple(accounts[name] for name in sorted(accounts))))
 
+    def without_users(self) -> Moment:
+        """For a ledger whose agent's users another process changes."""
+        return replace(self, users=(0, ()))
+
     @property
     def digest(self) -> str:
         """The same for the same content only."""

@@ -489,9 +489,9 @@ OTHERS: Mapping[str, tuple[int, Callable[[Life, str], object]]] = {
 }
 
 
-def served_rpcs() -> set[str]:
-    """The RPCs of both modules."""
-    return {name for module, name in app.load_schema().rpcs if module in MODULES}
+def served_rpcs() -> set[tuple[str, str]]:
+    """The RPCs of both modules, with the module of each."""
+    return {(module, name) for module, name in app.load_schema().rpcs if module in MODULES}
 
 
 def usable(content: bytes) -> bool:

@@ -1,21 +1,25 @@
-"""A child process of test_power.py: makes agents that live until they are killed.
+"""Child processes of test_power.py: agents that live until they are killed.
 
-Reads a line `FOLDER NUMBER SEED` for each life, forks a process for it, and says `life PID`. That process lives
-(lives.py) and says what it tries to make durable, before and after, each by the digest of all that the database holds
-then; `answered NAME` after each request. When it is gone, `over STATUS` follows. Forked, a life begins in a tenth of a
-second: what is forked has no thread yet, and only imported.
+`serve` is the whole agent with its listeners. `main` makes agents without them: it reads a line `FOLDER NUMBER SEED`
+for each life, forks a process for it, and says `life PID`. That process lives (lives.py) and says what it tries to make
+durable, before and after, each by the digest of all that the database holds then; `answered NAME` after each request.
+When it is gone, `over STATUS` follows. Forked, a life begins in a tenth of a second: what is forked has no thread yet,
+and has imported everything.
 """
 
 from __future__ import annotations
 
+from functools import partial
 import logging
 import os
 from pathlib import Path
 import random
 import sys
 import traceback
+from unittest import mock
 
-from tests.system.ledger import Ledger, examine
+from agent import app, process
+from tests.system.ledger import Ledger, Moment, WitnessedStore, examine
 from tests.system.lives import Life, fingerprint, quick_agents
 
 
@@ -49,6 +53,25 @@ def live(path: Path, number: int, seed: int) -> None:
             name = life.step()
             say("decided", *sorted(command.__name__ for command in decided))
             say("answered", name)
+
+
+def serve() -> None:
+    """`slp-agent run` on the folder that is named first, with notes in the file that is named second, not of users."""
+    path, notes = map(Path, sys.argv[1:])
+    descriptor = os.open(notes, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+
+    def note(word: str, moment: Moment) -> None:
+        os.write(descriptor, f"{word} {moment.digest}\n".encode())
+
+    ledger = Ledger(examine(path).without_users(), note)
+    note("done", ledger.now)
+    store = partial(WitnessedStore, ledger=ledger)
+    with quick_agents(), mock.patch.object(app, "SqliteStore", store):
+        address = "127.0.0.1:0"
+        process.run(
+            path, address, address, socket=None, socket_group=None, lab_clock_rate=None, lab_clock_start=None,
+            log_level="error",
+        )  # fmt: skip
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ after the last answer or after what was under way (ledger.py): nothing else, and
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 import logging
 import os
 from pathlib import Path
@@ -16,17 +17,21 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from agent import setup
 from agent.licensing import commands
+from agent.store.keystore import JOURNAL
+from agent.store.users import Users
 from tests.store.power import Disk, plugged, put
 from tests.system import lives
 from tests.system.kit import ROOT
-from tests.system.ledger import Archive, Ledger, Moment, examine
+from tests.system.ledger import CHEAP, Archive, Ledger, Moment, examine
 from tests.system.lives import Life, fingerprint, make_folder, quick_agents, served_rpcs, usable
+from tests.system.remote import Remote, WitnessedDevice
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +94,7 @@ class Deaths:
         # the next life finds what the cut has left, not what looking at it has made of that
         put(disk.image, self.root)
 
-    def kill(self, mortals: subprocess.Popen[bytes], decided: set[str]) -> None:
+    def kill(self, mortals: subprocess.Popen[bytes], decided: set[str], lines: int) -> None:
         """One life, until SIGKILL: after so many lines that it said, and a moment more."""
         self.number += 1
         assert mortals.stdin is not None
@@ -98,19 +103,16 @@ class Deaths:
         mortals.stdin.flush()
         word, pid = mortals.stdout.readline().split()
         assert word == b"life"
-        said = [mortals.stdout.readline().decode().split() for _ in range(self.choose.choice((1, 10, 60, 200)))]
-        time.sleep(self.choose.random() * self.choose.choice((0.001, 0.02)))
-        os.kill(int(pid), signal.SIGKILL)
-        while said[-1][0] != "over":
-            said.append(mortals.stdout.readline().decode().split())
-        assert said[-1] == ["over", str(int(signal.SIGKILL))]
-        moment = examine(self.path)
-        done = max(index for index, words in enumerate(said) if words[0] == "done")
-        possible = [words[1] for words in said[done:] if words[0] in ("done", "try")]
-        assert moment.digest in possible, "what is kept is neither what was answered nor what was tried"
-        self.in_flight += moment.digest != possible[0]
-        self.archive.take([moment])
-        self.moment = moment
+        said: list[list[str]] = []
+        for line in mortals.stdout:
+            said.append(line.decode().split())
+            if len(said) == lines:
+                time.sleep(self.choose.random() * self.choose.choice((0.001, 0.02)))
+                os.kill(int(pid), signal.SIGKILL)
+            if said[-1][0] == "over":
+                break
+        assert said[-1] == ["over", str(int(signal.SIGKILL))], "it ended by itself"
+        self.judge(said)
         writing = None
         for word, *names in said:
             match word:
@@ -123,6 +125,49 @@ class Deaths:
                 case "file":
                     self.files[names[0]], writing = names[1], None
         self.check_files(writing)
+
+    def kill_server(self, device: WitnessedDevice) -> None:
+        """One life of the whole agent, until SIGKILL, while this process adds users."""
+        self.number += 1
+        device.start()
+        remote = Remote(device, self.moment, self.choose, self.number)
+        users = Users(self.path / "agent.db", remote.keys.get(JOURNAL), CHEAP)
+        before = {account.name for account in users.all()}
+        over = threading.Timer(self.choose.uniform(0.05, 2.5), device.kill)
+        with ThreadPoolExecutor(1) as others:
+            over.start()
+            added = others.submit(self.add_users, users, over.finished)
+            remote.run()
+            over.join()
+            names = added.result()
+        users.close()
+        moment = self.judge([line.split() for line in device.notes.read_text().splitlines()], Moment.without_users)
+        remote.check(moment)
+        assert {account.name for account in moment.users[1]} == before | names
+        self.answered.update(remote.answered)
+
+    def add_users(self, users: Users, over: threading.Event) -> set[str]:
+        """As `slp-agent user add` does, again and again; the names that were answered."""
+        names = set()
+        while not over.wait(0.05):
+            name = f"u{self.number}-{len(names)}"
+            users.add(name, "reader", "secret")
+            names.add(name)
+        return names
+
+    def judge(self, said: list[list[str]], seen: Callable[[Moment], Moment] = lambda moment: moment) -> Moment:
+        """The database holds what was answered last, or what was tried after it, by what its agent said.
+
+        `seen` gives the part of what it holds that the agent speaks of.
+        """
+        self.moment = examine(self.path)
+        done = max(index for index, words in enumerate(said) if words[0] == "done")
+        possible = [words[1] for words in said[done:] if words[0] in ("done", "try")]
+        digest = seen(self.moment).digest
+        assert digest in possible, "what is kept is neither what was answered nor what was tried"
+        self.in_flight += digest != possible[0]
+        self.archive.take([self.moment])
+        return self.moment
 
     def accept(self, moment: Moment, moments: list[Moment], answered: int) -> None:
         """The database holds what was answered last, or what was tried after it."""
@@ -170,19 +215,23 @@ def mortals() -> Iterator[subprocess.Popen[bytes]]:
         child.stdin.close()
 
 
+LINES = (60, 1, 200, 10)
+"""What a life says before it is killed: each in turn."""
+
+
 def kills(root: Path, mortals: subprocess.Popen[bytes], seed: int, count: int) -> tuple[Deaths, set[str]]:
     print(f"SLP_SEED={seed}, {count} kills")
     deaths = Deaths(root, seed)
     decided: set[str] = set()
-    for _ in range(count):
-        deaths.kill(mortals, decided)
+    for number in range(count):
+        deaths.kill(mortals, decided, LINES[number % len(LINES)])
     print(f"{deaths.answered.total()} requests answered, {deaths.in_flight} times what was under way was kept")
     print(dict(deaths.answered))
     return deaths, decided
 
 
 def test_every_rpc_of_both_models_is_among_the_requests() -> None:
-    assert set(lives.REQUESTS) == served_rpcs()
+    assert set(lives.REQUESTS) == {name for _, name in served_rpcs()}
 
 
 def test_some_cuts(tmp_path: Path, seed: int) -> None:
@@ -222,3 +271,17 @@ def test_many_kills(tmp_path: Path, seed: int, mortals: subprocess.Popen[bytes])
     deaths, decided = kills(tmp_path, mortals, seed, 240)
     assert decided == {command.__name__ for command in commands.Command.__args__}
     assert set(deaths.answered) == lives.REQUESTS.keys() | lives.OTHERS.keys()
+
+
+@pytest.mark.slow
+def test_kills_of_the_whole_agent(tmp_path: Path, seed: int) -> None:
+    """With its listeners, and a client that goes by NETCONF."""
+    print(f"SLP_SEED={seed}, 10 kills")
+    deaths = Deaths(tmp_path, seed)
+    device = WitnessedDevice(deaths.path)
+    device.add_user("collector", "collector")
+    for _ in range(10):
+        deaths.kill_server(device)
+    print(f"{deaths.answered.total()} requests answered, {deaths.in_flight} times what was under way was kept")
+    print(dict(deaths.answered))
+    assert deaths.answered.total() > 10
