@@ -52,7 +52,7 @@ from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
-from agent.transport.files import Folders
+from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
 
@@ -267,12 +267,13 @@ def _new_device_key(keys: Keystore) -> Signer:
 
 
 def files_folder(folder: StateFolder, config: RunConfig) -> Path:
-    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
-    and ConfigError where the configured one is none."""
+    """Where licence files lie: the configured folder, else `flash` in the held state folder, made and cleared of what a
+    death of the agent has left. Raises OSError, and ConfigError where the configured one is none."""
     if config.files is None:
         path = folder.path / FILES_FOLDER
         # what is saved into it is durable on return, so its name must be
         make_directory(path, 0o700)
+        remove_drafts(path)
         return path
     if not config.files.is_dir():
         raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")

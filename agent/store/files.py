@@ -8,8 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+import re
 import secrets
 import stat
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{12}")
 
 
 def write_private(path: Path, data: bytes, mode: int = 0o600) -> None:
@@ -38,6 +41,13 @@ def create_private(path: Path, data: bytes, mode: int = 0o600) -> None:
     finally:
         draft.unlink()
     sync_directory(path.parent)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what writes that were cut short have left. For a folder that nobody writes to now. Raises OSError."""
+    for entry in folder.iterdir():
+        if _DRAFT.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
 
 
 def make_directory(path: Path, mode: int = 0o777) -> None:

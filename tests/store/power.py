@@ -211,7 +211,7 @@ class Disk:
                         inode.note(path.read_bytes())
                     found[path] = numbers[status.st_ino] = inode
             changed: dict[Path, dict[Path, Inode | None]] = {}
-            for path in self._names.keys() | found.keys():
+            for path in sorted(self._names.keys() | found.keys()):
                 if self._names.get(path) is not found.get(path):
                     changed.setdefault(path.parent, {})[path] = found.get(path)
             for folder, names in changed.items():

@@ -277,7 +277,25 @@ def test_the_first_file_that_is_saved_is_there(root: Path, seed: int) -> None:
     def save() -> None:
         Folders.at(files_folder(StateFolder.open(config.state_dir), config)).write("flash:file", [NEW])
 
-    for _, ended in survivors(root, seed, save, each=3):
+    left: set[str] = set()
+    for _, ended in survivors(root, seed, save, each=8):
         file = config.state_dir / FILES_FOLDER / "file"
         content = file.read_bytes() if file.exists() else None
         assert content == NEW or (content is None and not ended)
+        left.update(entry.name[:5] for entry in file.parent.glob(".*"))
+        files_folder(StateFolder.open(config.state_dir), config)
+        assert {entry.name for entry in file.parent.iterdir()} <= {"file"}
+    assert left == {".slp-"}
+
+
+def test_a_start_clears_away_what_a_cut_has_left(root: Path, seed: int) -> None:
+    path = make_folder(root)
+    folder = StateFolder.open(path)
+    names = {entry.relative_to(path) for entry in path.rglob("*")}
+    keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
+    drafts = 0
+    for _ in survivors(root, seed, lambda: keys.create_signing_key(DEVICE), each=8):
+        drafts += {entry.relative_to(path) for entry in path.rglob("*")} != names
+        folder.hold().release()
+        assert {entry.relative_to(path) for entry in path.rglob("*")} == names
+    assert drafts
