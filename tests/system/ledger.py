@@ -152,11 +152,24 @@ def examine(path: Path) -> Moment:
     return moment
 
 
+def device_key(path: Path) -> str:
+    """The id of the key that the state folder at `path` signs with."""
+    folder = StateFolder.open(path)
+    return Keystore(folder.keys, open_key_file(folder.info.key_file)).signer().key_id
+
+
 class Archive:
-    """Every report that was ever answered, over all lives."""
+    """Every report that was ever answered, and every life's epoch and key, over all deaths."""
 
     def __init__(self) -> None:
         self.documents: dict[int, bytes] = {}
+        self.keys: dict[str, str] = {}
+
+    def take_key(self, epoch: str, key: str) -> None:
+        """An epoch has one key, and a key one epoch; between two lives, after a factory reset, there is no epoch."""
+        if epoch:
+            assert self.keys.setdefault(epoch, key) == key, f"epoch {epoch} has another key"
+            assert list(self.keys.values()).count(key) == 1, f"epoch {epoch} has the key of another one"
 
     def take(self, moments: Sequence[Moment]) -> None:
         """No id stands for two documents, and none is given again."""

@@ -43,6 +43,8 @@ LICENSING = "cisco-smart-license:licensing"
 DOCUMENTS = f"/{LICENSING}/state/state-info/slp-agent:rum-reports-closed"
 MODULES = ("cisco-smart-license", "slp-agent")
 SECONDS = 30
+FAVOUR = 12
+"""What the favourite weighs more; all others together weigh some 150."""
 ADMIN = User("ada", frozenset({"admin"}))
 COLLECTOR = User("cole", frozenset({"collector"}))
 LICENCES = ("advantage", "sessions", "tier-2", "hseck9", "nonsense")
@@ -201,6 +203,10 @@ class Life(Caller):
         """What was saved and answered, by name."""
         self.writing: str | None = None
         """The file that a request under way may be writing."""
+        self.favourite = ""
+        """The request that is sent more often than others."""
+        self.about: Callable[[str], None] = lambda name: None
+        """Hears of each request before it is sent."""
         self._open = ExitStack()
         try:
             self._begin()
@@ -293,7 +299,9 @@ class Life(Caller):
         self.clock.at += self.choose.choice(SPANS)
         self.rest()
         table: dict[str, tuple[int, Callable[[Life, str], object]]] = {**REQUESTS, **OTHERS}
-        (name,) = self.choose.choices(list(table), [weight for weight, _ in table.values()])
+        weights = [weight + FAVOUR * (name == self.favourite) for name, (weight, _) in table.items()]
+        (name,) = self.choose.choices(list(table), weights)
+        self.about(name)
         before = self.ledger.answered
         table[name][1](self, name)
         shown, answered = self.state, self.ledger.moments[before : self.ledger.answered + 1]

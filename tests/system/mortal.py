@@ -1,10 +1,10 @@
 """Child processes of test_power.py: agents that live until they are killed.
 
-`serve` is the whole agent with its listeners. `main` makes agents without them: it reads a line `FOLDER NUMBER SEED`
-for each life, forks a process for it, and says `life PID`. That process lives (lives.py) and says what it tries to make
-durable, before and after, each by the digest of all that the database holds then; `answered NAME` after each request.
-When it is gone, `over STATUS` follows. Forked, a life begins in a tenth of a second: what is forked has no thread yet,
-and has imported everything.
+`serve` is the whole agent with its listeners. `main` makes agents without them: it reads a line `FOLDER NUMBER SEED
+FAVOURITE` for each life, forks a process for it, and says `life PID`. That process lives (lives.py) and says what it
+tries to make durable, before and after, each by the digest of all that the database holds then; `about NAME` before
+each request and `answered NAME` after it. When it is gone, `over STATUS` follows. Forked, a life begins in a tenth of a
+second: what is forked has no thread yet, and has imported everything.
 """
 
 from __future__ import annotations
@@ -42,12 +42,13 @@ class Mortal(Life):
             say("file", name, fingerprint(self.files.get(name)))
 
 
-def live(path: Path, number: int, seed: int) -> None:
+def live(path: Path, number: int, seed: int, favourite: str) -> None:
     logging.disable(logging.CRITICAL)
     ledger = Ledger(examine(path), lambda word, moment: say(word, moment.digest))
     say("done", ledger.now.digest)
     with quick_agents() as decided:
         life = Mortal(path, ledger, random.Random(seed), number)
+        life.favourite, life.about = favourite, lambda name: say("about", name)
         while True:
             life.note_file()
             name = life.step()
@@ -76,11 +77,11 @@ def serve() -> None:
 
 def main() -> None:
     for line in sys.stdin:
-        path, number, seed = line.split()
+        path, number, seed, favourite = line.split()
         child = os.fork()
         if not child:
             try:
-                live(Path(path), int(number), int(seed))
+                live(Path(path), int(number), int(seed), favourite)
             except BaseException:
                 traceback.print_exc()
             finally:

@@ -29,7 +29,7 @@ from agent.store.users import Users
 from tests.store.power import Disk, plugged, put
 from tests.system import lives
 from tests.system.kit import ROOT
-from tests.system.ledger import CHEAP, Archive, Ledger, Moment, examine
+from tests.system.ledger import CHEAP, Archive, Ledger, Moment, device_key, examine
 from tests.system.lives import Life, fingerprint, make_folder, quick_agents, served_rpcs, usable
 from tests.system.remote import Remote, WitnessedDevice
 
@@ -40,6 +40,11 @@ def decided() -> Iterator[set[type]]:
     with quick_agents() as seen:
         yield seen
     logging.disable(logging.NOTSET)
+
+
+EVERYTHING = (*lives.REQUESTS, *lives.OTHERS)
+NEAR = 40
+"""Steps of the disk that a request takes, or fewer: within so many of its beginning the favourite request is cut."""
 
 
 class Deaths:
@@ -58,7 +63,7 @@ class Deaths:
         self.answered: Counter[str] = Counter()
         self.in_flight = 0
 
-    def cuts(self, count: int, longest: int = 1000) -> None:
+    def cuts(self, count: int, longest: int = 2000) -> None:
         """So many lives, until the power is cut after at most `longest` steps of the disk."""
         for _ in range(count):
             self.cut(self.choose.choice((60, 300, longest)))
@@ -68,12 +73,19 @@ class Deaths:
         ledger = Ledger(self.moment)
         disk = Disk(self.root, self.choose)
         disk.limit = self.choose.randrange(longest)
+        favourite = self.choose.choice(EVERYTHING)
+
+        def about(name: str) -> None:
+            if name == favourite:
+                disk.limit = min(disk.limit, disk.steps + self.choose.randrange(NEAR))
+
         found: list[tuple[int, list[Moment]]] = []
         disk.at_cut = lambda: found.append((ledger.answered, list(ledger.moments)))
         life = None
         with plugged(disk):
             try:
                 life = self.live(self.path, ledger, self.choose, self.number)
+                life.favourite, life.about = favourite, about
                 while not disk.off:
                     life.note_file()
                     life.step()
@@ -95,20 +107,23 @@ class Deaths:
         put(disk.image, self.root)
 
     def kill(self, mortals: subprocess.Popen[bytes], decided: set[str], lines: int) -> None:
-        """One life, until SIGKILL: after so many lines that it said, and a moment more."""
+        """One life, until SIGKILL: a moment after it began its favourite request, or has said so many lines."""
         self.number += 1
         assert mortals.stdin is not None
         assert mortals.stdout is not None
-        mortals.stdin.write(f"{self.path} {self.number} {self.choose.randrange(2**32)}\n".encode())
+        favourite = self.choose.choice(EVERYTHING)
+        mortals.stdin.write(f"{self.path} {self.number} {self.choose.randrange(2**32)} {favourite}\n".encode())
         mortals.stdin.flush()
         word, pid = mortals.stdout.readline().split()
         assert word == b"life"
         said: list[list[str]] = []
+        alive = True
         for line in mortals.stdout:
             said.append(line.decode().split())
-            if len(said) == lines:
-                time.sleep(self.choose.random() * self.choose.choice((0.001, 0.02)))
+            if alive and (len(said) == lines or said[-1] == ["about", favourite]):
+                time.sleep(self.choose.random() * self.choose.choice((0.001, 0.01)))
                 os.kill(int(pid), signal.SIGKILL)
+                alive = False
             if said[-1][0] == "over":
                 break
         assert said[-1] == ["over", str(int(signal.SIGKILL))], "it ended by itself"
@@ -167,6 +182,7 @@ class Deaths:
         assert digest in possible, "what is kept is neither what was answered nor what was tried"
         self.in_flight += digest != possible[0]
         self.archive.take([self.moment])
+        self.archive.take_key(self.moment.state.epoch, device_key(self.path))
         return self.moment
 
     def accept(self, moment: Moment, moments: list[Moment], answered: int) -> None:
@@ -176,6 +192,7 @@ class Deaths:
         index = len(possible) - 1 - possible[::-1].index(moment.digest)
         self.in_flight += index > answered
         self.archive.take(moments[: index + 1])
+        self.archive.take_key(moment.state.epoch, device_key(self.path))
         self.moment = moment
 
     def check_files(self, writing: str | None) -> None:
@@ -215,7 +232,7 @@ def mortals() -> Iterator[subprocess.Popen[bytes]]:
         child.stdin.close()
 
 
-LINES = (60, 1, 200, 10)
+LINES = (100, 1, 400, 1000)
 """What a life says before it is killed: each in turn."""
 
 
@@ -255,22 +272,21 @@ def test_a_loss_is_noticed(tmp_path: Path, seed: int) -> None:
 @pytest.mark.slow
 def test_many_cuts(tmp_path: Path, seed: int, decided: set[type]) -> None:
     """With those below they are the 500; every command and every request was among them."""
-    deaths = cuts(tmp_path, seed, 250, 1000)
+    deaths = cuts(tmp_path, seed, 250, 2000)
     assert decided == set(commands.Command.__args__)
-    assert set(deaths.answered) == lives.REQUESTS.keys() | lives.OTHERS.keys()
+    assert set(deaths.answered) == set(EVERYTHING)
     assert deaths.in_flight
 
 
 def test_some_kills(tmp_path: Path, seed: int, mortals: subprocess.Popen[bytes]) -> None:
-    deaths, _ = kills(tmp_path, mortals, seed, 3)
-    assert deaths.answered
+    kills(tmp_path, mortals, seed, 3)
 
 
 @pytest.mark.slow
 def test_many_kills(tmp_path: Path, seed: int, mortals: subprocess.Popen[bytes]) -> None:
     deaths, decided = kills(tmp_path, mortals, seed, 240)
     assert decided == {command.__name__ for command in commands.Command.__args__}
-    assert set(deaths.answered) == lives.REQUESTS.keys() | lives.OTHERS.keys()
+    assert set(deaths.answered) == set(EVERYTHING)
 
 
 @pytest.mark.slow
