@@ -48,12 +48,13 @@ from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profil
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from agent.store.check import ReportsCheck
+from agent.store.files import make_directory
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
 from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
-from agent.transport.files import Folders
+from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
 
@@ -278,11 +279,13 @@ def _new_device_key(keys: Keystore) -> Signer:
 
 
 def files_folder(folder: StateFolder, config: RunConfig) -> Path:
-    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
-    and ConfigError where the configured one is none."""
+    """Where licence files lie: the configured folder, else `flash` in the held state folder, made and cleared of what a
+    death of the agent has left. Raises OSError, and ConfigError where the configured one is none."""
     if config.files is None:
         path = folder.path / FILES_FOLDER
-        path.mkdir(mode=0o700, exist_ok=True)
+        # what is saved into it is durable on return, so its name must be
+        make_directory(path, 0o700)
+        remove_drafts(path)
         return path
     if not config.files.is_dir():
         raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")

@@ -21,6 +21,7 @@ from agent.licensing.commands import InstallAnchors
 from agent.licensing.engine import Context, decide
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
 from agent.licensing.state import State
+from agent.store import files
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
 from agent.store.sqlite import SqliteStore
@@ -204,11 +205,10 @@ def install_anchors(
 
 
 def write(folder: StateFolder, name: str, data: bytes, *, mode: int = 0o600) -> None:
-    """A new file of the state folder. Raises SetupError."""
+    """A new file of the state folder, durable on return: init has ended only then. Raises SetupError."""
     path = folder.path / name
     try:
-        path.touch(mode=mode, exist_ok=False)
-        path.write_bytes(data)
+        files.create_private(path, data, mode)
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}; free space, delete the folder, init again") from None
 
