@@ -41,7 +41,9 @@ def of_notice(notice: Notice, before: State, after: State, profile: Profile, at:
             yield from _exchange_failed(notice.message, after)
         case notices.ReportsWereRefused():
             reasons = ", ".join(sorted({reason for _, reason in notice.reports}))
-            yield from _exchange_failed(f"the authority refused {len(notice.reports)} reports: {reasons}", after)
+            number = len(notice.reports)
+            refused = f"{number} report{'' if number == 1 else 's'}"
+            yield from _exchange_failed(f"the authority refused {refused}: {reasons}", after)
         case _:
             yield from _of_registration(notice, before, at)
 

@@ -148,8 +148,10 @@ CONSTANT: dict[str, str] = NEVER | {
             "utility-RUM-fail",
         )
     },
-    "/slp-agent:sync-failed": _NO_TRANSPORT,
-    "/slp-agent:authorization-code-request-failed": _NO_TRANSPORT,
+    "/slp-agent:sync-failed/return-code": _NO_TRANSPORT,
+    "/slp-agent:sync-failed/message": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed/return-code": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed/message": _NO_TRANSPORT,
 }
 """What is served and always the same or never shown, by the path of its root, with the reason."""
 
