@@ -15,6 +15,7 @@ from agent.errors import refuse
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
+from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import answered, through
 from agent.northbound.commit import Committer
@@ -95,7 +96,9 @@ def imported(reply: Reply) -> Tree:
         {"index": index, "type": each.kind, "return-code": each.code, "message": each.message}
         for index, each in enumerate(reply.documents)
     ]
-    tree: Tree = answered(reply) | {"document": documents}
+    tree: Tree = {"return-code": reply.code, "document": documents}
+    if reply.code != SUCCESS:
+        tree["message"] = reply.message
     if reply.confirmation_codes:
         tree["confirmation-codes"] = ", ".join(reply.confirmation_codes)
     return tree
