@@ -10,6 +10,7 @@ from unittest import mock
 from agent import app
 from agent.core.schema import Schema
 from agent.licensing.profile import VIRTUAL_ROUTER
+from agent.northbound.bound import Bindings
 from tests.coverage import scenes
 from tests.coverage.libyang import Libyang
 from tests.coverage.player import ClientPlayer
@@ -31,7 +32,12 @@ def run(folder: Path) -> tuple[Schema, Seen]:
     schema = app.load_schema()
     seen = Seen()
     checker = Libyang(schema)
-    with mock.patch.object(app, "load_schema", return_value=schema):
+    # schema and bindings know nothing of the agent that they serve, and are costly to make
+    shared = Bindings(schema)
+    with (
+        mock.patch.object(app, "load_schema", return_value=schema),
+        mock.patch.object(app, "Bindings", return_value=shared),
+    ):
         for number, (name, text, play, lab) in enumerate(_lives()):
             path = folder / str(number)
             path.mkdir()

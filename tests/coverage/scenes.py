@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from agent.core.tree import Tree
 from agent.formats.documents import Account, Ack, PolicyClass, PolicyTerms, Refused
 from tests.coverage.stage import Stage
 from tests.licensing.kit import DAY, Authority
@@ -143,7 +144,14 @@ def files(stage: Stage) -> None:
     key = stage.part("rum-reports-closed-keys")[0]["rum-report-key"]
     for file in ("flash:one", "../one"):
         stage.invoke("rum-save-usage-report", {"file-path": file, "rum-report-key": key})
-    wanted = ({"all": [None]}, {"unreported": [None]}, {"days": 20 + number}, {"rum-report-key": key}, {}, {"days": 0})
+    wanted: tuple[Tree, ...] = (
+        {"all": [None]},
+        {"unreported": [None]},
+        {"days": 20 + number},
+        {"rum-report-key": key},
+        {},
+        {"days": 0},
+    )
     for which in wanted:
         stage.invoke("export-usage", which)
     stage.invoke("export-usage", {"rum-report-key": "PID:NO,SN:NO,REPORT:1"})
@@ -239,7 +247,7 @@ def reservations(stage: Stage) -> None:
     """Codes of older systems, each at a time of its own."""
     for kind in ("slr", "pak", "fla"):
         stage.advance(1000)
-        install(stage, stage.authority.code(stage.device, ("hseck9", 1), kind=kind))  # type: ignore[arg-type]
+        install(stage, stage.authority.code(stage.device, ("hseck9", 1), kind=kind))
         stage.look()
     stage.use("hseck9", 1)
     stage.look()
@@ -290,8 +298,8 @@ def troubles(stage: Stage) -> None:
     stage.invoke("sync")
     for origin in ("custom", "factory"):
         name = f"{origin} of {stage.profile.sn}"
-        install(stage, stage.authority.policy(stage.device, PolicyTerms(name), origin))  # type: ignore[arg-type]
-        install(stage, stage.authority.policy(stage.device, None, origin))  # type: ignore[arg-type]
+        install(stage, stage.authority.policy(stage.device, PolicyTerms(name), origin))
+        install(stage, stage.authority.policy(stage.device, None, origin))
     stage.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)
     refuse(stage, f"chain-{number}", 1 + number)
     kind = ("slr", "slac")[number]
