@@ -19,6 +19,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
+from agent.core.tree import Tree
 from agent.core.validate import best_validator
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
@@ -36,7 +37,7 @@ from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
-from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
+from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
@@ -91,12 +92,18 @@ class Agent:
 class _Tell:
     """Lets the committer start before the hub that its notices go to exists."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.notifier: Notifier | None = None
+        self._clock = clock
 
     def __call__(self, notices: Sequence[Notice], at: int) -> None:
         if self.notifier is not None:
             self.notifier(notices, at)
+
+    def refused(self, name: str, members: Tree) -> None:
+        """A call was refused now, and the public module has a notification for it."""
+        if self.notifier is not None:
+            self.notifier.refused(name, members, self._clock.now())
 
 
 def build(
@@ -120,14 +127,14 @@ def build(
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
-    tell = _Tell()
+    tell = _Tell(clock)
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     operations = Operations(bindings, committer, settings, profile)
     files = files or Folders({})
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
     authorizing = AuthorizationOperations(bindings, committer, files)
-    trusting = TrustOperations(bindings, committer, files)
+    trusting = TrustOperations(bindings, committer, files, tell.refused)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
@@ -148,7 +155,7 @@ def build(
                 **living.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
-            notifications=PUBLISHED,
+            notifications=PUBLISHED.union(NEVER),
             front_end=FRONT_END,
             absent=absent(schema),
         ),

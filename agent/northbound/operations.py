@@ -83,7 +83,8 @@ class Operations:
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))
         keys = list(reply.report_keys)
-        return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
+        message = f"{len(keys)} report{'' if len(keys) == 1 else 's'} closed"
+        return {"return-code": reply.code, "message": message, "closed-count": len(keys), "rum-report-key": keys}
 
     def _import_code(self, given: Tree, session: Session) -> Tree:
         return imported(self._committer.serve(ImportContent(given["content"].encode(), session.user.name)))
