@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from agent.formats import jsontext
-from agent.formats.errors import InvalidContent, UnsupportedVersion
+from agent.formats.errors import InvalidContent, TooLarge, UnsupportedVersion
 from agent.formats.jsontext import Members
 from agent.formats.signing import Signer, from_base64, payload_digest, to_base64
 from agent.formats.udi import Udi
@@ -108,8 +108,13 @@ def payload(report: Report) -> str:
         head = {"version": report.version}
         asset["report_id"] = report.report_id
     rows = [_row(row, report.metric_name) for row in report.measurements]
-    text = jsontext.dump({**head, "asset_identification": asset, "meta": meta, "measurements": rows})
-    read_payload(text)
+    members = {**head, "asset_identification": asset, "meta": meta, "measurements": rows}
+    text = jsontext.dump(members)
+    if len(text) > MAX_DOCUMENT:
+        raise TooLarge(f"the payload has {len(text)} bytes; at most {MAX_DOCUMENT} are accepted")
+    # What is signed counts, so the reader's rules are kept before it; the text itself is the writer's own.
+    jsontext.check(members, "the payload", text.encode("ascii"))
+    _read(Members(members, "payload", InvalidContent))
     return text
 
 
@@ -173,9 +178,13 @@ def seal(report: Report, signer: Signer, trust_code: bytes | None = None) -> byt
 
     The bytes are to be kept and passed on as they are: signing again gives other bytes.
     """
-    text = payload(report)
+    return seal_payload(payload(report), report.udi, signer, trust_code)
+
+
+def seal_payload(text: str, udi: Udi, signer: Signer, trust_code: bytes | None = None) -> bytes:
+    """`seal` for a payload of this instance that was made already."""
     signature: dict[str, Any] = {
-        "sudi": report.udi.sudi(),
+        "sudi": udi.sudi(),
         "signing_type": "builtin" if trust_code is None else "trust-code",
         "key": signer.key_id,
         "value": to_base64(signer.sign(text.encode("utf-8"))),
@@ -199,7 +208,10 @@ def digest_of(document: bytes) -> str:
 
 def read_payload(text: str) -> Report:
     """Parse a payload string whose signature fits. Raises Malformed, UnsupportedVersion, InvalidContent, TooLarge."""
-    members = Members(jsontext.load(text, "the payload", MAX_DOCUMENT), "payload", InvalidContent)
+    return _read(Members(jsontext.load(text, "the payload", MAX_DOCUMENT), "payload", InvalidContent))
+
+
+def _read(members: Members) -> Report:
     version = _version(members)
     asset = members.object("asset_identification")
     instance = asset.object("instance")
