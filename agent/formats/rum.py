@@ -78,6 +78,11 @@ class Report:
     close_reason: str
     ha_udi: tuple[HaUdi, ...] = ()
     utility_enabled: bool = False
+    """Whether the instance is in utility mode."""
+    post_paid: bool = False
+    """Whether this usage is billed afterwards: in utility mode, and never an export-controlled licence."""
+    subscription_id: str | None = None
+    """The subscription that post-paid usage is billed to."""
     lab: bool = False
     hostname: str | None = None
     customer_tags: tuple[tuple[str, str], ...] = ()
@@ -131,6 +136,10 @@ def _meta(report: Report) -> dict[str, Any]:
         "chain": chain,
         "lab": report.lab,
     }
+    if report.utility_enabled or report.post_paid:
+        meta["post_paid"] = report.post_paid
+    if report.subscription_id is not None:
+        meta["subscription_id"] = report.subscription_id
     if report.hostname is not None:
         meta["hostname"] = report.hostname
     if report.customer_tags:
@@ -234,6 +243,8 @@ def _read(members: Members) -> Report:
             HaUdi(member.text("role", 16), _udi(member.object("sudi"))) for member in meta.objects("ha_udi", 64)
         ),
         utility_enabled=_utility(meta, version),
+        post_paid=meta.optional_boolean("post_paid") or False,
+        subscription_id=meta.optional_text("subscription_id"),
         lab=meta.boolean("lab"),
         hostname=meta.optional_text("hostname"),
         customer_tags=_pairs(meta.optional_object("customer_tags"), CUSTOMER_TAGS, 127),
@@ -330,6 +341,10 @@ def _check(report: Report, metric_names: list[str]) -> None:
     for earlier, later in zip(report.measurements, report.measurements[1:], strict=False):
         if later.start < earlier.end:
             raise InvalidContent(f"payload.measurements overlap: a row starts at {later.start}, before {earlier.end}")
+    if report.post_paid and not report.utility_enabled:
+        raise InvalidContent("payload.meta.post_paid: there is post-paid usage in utility mode only")
+    if report.subscription_id is not None and not report.post_paid:
+        raise InvalidContent("payload.meta.subscription_id: only post-paid usage is billed to a subscription")
     if any(outage.end < outage.start for outage in report.outages):
         raise InvalidContent("payload.meta.outages: a span ends before it starts")
     first = report.sequence == 1

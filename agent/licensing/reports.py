@@ -141,7 +141,8 @@ def close(
         for index, span in enumerate(spans)
     )
     version: rum.Version = "2.0" if supports(state.software_version, "rum-version-2") else "1.0"
-    udi = profile.udi
+    udi, licence = profile.udi, profile.by_tag(tag)
+    post_paid = settings.utility_enabled and licence.can_be_post_paid
     payload = rum.payload(
         rum.Report(
             report_id=report.report_id,
@@ -156,10 +157,12 @@ def close(
             measurements=rows,
             close_reason=reason,
             utility_enabled=settings.utility_enabled,
+            post_paid=post_paid,
+            subscription_id=licence.subscription_id if post_paid else None,
             lab=lab,
             hostname=None if settings.privacy_hostname else profile.hostname,
             customer_tags=settings.customer_tags,
-            customer_info=settings.customer_info if settings.utility_enabled else (),
+            customer_info=settings.customer_info if post_paid else (),
             outages=tuple(rum.Outage(*outage) for outage in report.preface.outages),
             trust_request=signer.public_key if ask_trust else None,
             version=version,
@@ -170,7 +173,7 @@ def close(
         report_id=report.report_id,
         key=report_key(udi.key, report.report_id),
         entitlement_tag=tag,
-        license_name=profile.by_tag(tag).name,
+        license_name=licence.name,
         start=spans[0].start,
         end=spans[-1].end,
         reason=reason,

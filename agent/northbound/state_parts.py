@@ -129,8 +129,7 @@ def usage(licence: Licence, count: int, post_paid: bool, authorized: int | None,
         "description": licence.description,
         "count": count,
         "enforcement-mode": f"enforcement-{_mode(licence, count, authorized, reserved)}",
-        # what export law controls cannot be bought post-paid (slp-facts section 8)
-        "post-paid": post_paid and not controlled,
+        "post-paid": post_paid and licence.can_be_post_paid,
     }
     if licence.subscription_id is not None:
         entry["subscription-id"] = licence.subscription_id

@@ -47,6 +47,8 @@ def reports(draw: st.DrawFn) -> Report:
     tags = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_TAGS), TEXT))
     info = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_INFO), TEXT))
     first = draw(st.booleans())
+    utility = draw(st.booleans())
+    post_paid = utility and draw(st.booleans())
     return Report(
         report_id=draw(st.integers(1, 2**63 - 1)),
         udi=draw(udi),
@@ -62,7 +64,9 @@ def reports(draw: st.DrawFn) -> Report:
         ha_udi=tuple(
             draw(st.lists(st.builds(HaUdi, st.sampled_from(["Active", "Standby", "Member"]), udi), max_size=3))
         ),
-        utility_enabled=draw(st.booleans()),
+        utility_enabled=utility,
+        post_paid=post_paid,
+        subscription_id=draw(st.none() | TEXT) if post_paid else None,
         hostname=draw(st.none() | TEXT),
         customer_tags=tuple(tags.items()),
         customer_info=tuple(info.items()),
@@ -97,6 +101,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "report id 0": {"report_id": 0},
     "empty tag": {"entitlement_tag": ""},
     "outage backwards": {"outages": (Outage(5, 4),)},
+    "post-paid outside utility mode": {"post_paid": True},
+    "pre-paid with a subscription": {"utility_enabled": True, "subscription_id": "SUB-1"},
     "NUL": {"hostname": "a\x00b"},
 }
 
