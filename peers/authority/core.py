@@ -81,6 +81,8 @@ class Instance:
     codes: tuple[IssuedCode, ...] = ()
     request_number: int = 0
     """The highest number of the requests taken from the pinned epoch."""
+    export: bool = True
+    """Whether it may get export-controlled codes: as its ID token said; after an operator's approval it may."""
     utility: bool = False
     """Whether the latest report or request came from utility mode: then every document is flagged."""
 
@@ -317,7 +319,7 @@ def approve(instance: Instance, force: bool, expected_key: str | None = None) ->
             "compare it with what the instance itself shows"
         )
     if instance.pin is None:
-        return replace(instance, pin=instance.candidate, candidate=None)
+        return replace(instance, pin=instance.candidate, candidate=None, export=True)
     if not force:
         raise OperatorError(
             f"{instance.udi.key} is pinned to key {instance.pin.key_id}, epoch {instance.pin.epoch}; "
@@ -328,6 +330,7 @@ def approve(instance: Instance, force: bool, expected_key: str | None = None) ->
         instance,
         pin=instance.candidate,
         candidate=None,
+        export=True,
         head=Head(),
         trust_code=None,
         trust_from=0,

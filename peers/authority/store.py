@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 import json
 from pathlib import Path
 import threading
@@ -19,6 +20,7 @@ from agent.formats.signing import from_base64, to_base64
 from agent.formats.udi import Udi
 from peers.authority.codes import IssuedCode
 from peers.authority.core import Filed, Head, Instance, OperatorError, Pin
+from peers.authority.tokens import IdToken
 
 VERSION = 1
 _SCHEMA = """
@@ -163,9 +165,26 @@ class Store:
         found = [] if row is None else documents.read_entitlements(Members(json.loads(str(row[0])), "pool"))
         return {entry.tag: entry for entry in found}
 
-    def put_pool(self, entries: Iterable[Entitlement]) -> None:
-        value = jsontext.dump({"entitlements": [documents.entitlement_body(entry) for entry in entries]})
-        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('pool', ?)", (value,))
+    def export(self) -> frozenset[str]:
+        """The tags of the pool that are export-controlled."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = 'pool'").fetchone()
+        return frozenset() if row is None else frozenset(json.loads(str(row[0])).get("export", ()))
+
+    def put_pool(self, entries: Iterable[Entitlement], export: Iterable[str]) -> None:
+        body = {"entitlements": [documents.entitlement_body(entry) for entry in entries], "export": sorted(export)}
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('pool', ?)", (jsontext.dump(body),))
+
+    def tokens(self) -> tuple[IdToken, ...]:
+        """The ID tokens, in the order of their issue."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = 'tokens'").fetchone()
+        found = [] if row is None else json.loads(str(row[0]))
+        return tuple(IdToken(**{**each, "redeemed": tuple(each["redeemed"])}) for each in found)
+
+    def put_tokens(self, tokens: Iterable[IdToken]) -> None:
+        value = jsontext.dump([asdict(token) for token in tokens])
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('tokens', ?)", (value,))
 
 
 def _plain(instance: Instance) -> str:
@@ -184,6 +203,7 @@ def _plain(instance: Instance) -> str:
         "codes": [_plain_code(code) for code in instance.codes],
         "request_number": instance.request_number,
         "utility": instance.utility,
+        "export": instance.export,
     }
     for name in ("ack", "policy", "trust_code"):
         document: bytes | None = getattr(instance, name)
@@ -230,6 +250,7 @@ def _instance(members: dict[str, Any]) -> Instance:
         codes=tuple(_code(entry) for entry in members.get("codes", ())),
         request_number=members.get("request_number", 0),
         utility=members.get("utility", False),
+        export=members.get("export", True),
         **issued,
     )
 
