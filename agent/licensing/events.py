@@ -330,7 +330,10 @@ class AuthorizationRequestEnded:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationInstalled:
-    """A code took the place of the one of its type; `confirmation` is empty when there was none."""
+    """A code took the place of the one of its type; `confirmation` is empty when there was none.
+
+    `factory`: it was made with the product; its entitlements are what was bought with it.
+    """
 
     at: int
     auth_type: AuthType
@@ -338,6 +341,7 @@ class AuthorizationInstalled:
     digest: str
     entitlements: tuple[Entitlement, ...]
     confirmation: str
+    factory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

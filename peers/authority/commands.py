@@ -16,6 +16,7 @@ import typer
 from agent.clock import SystemClock
 from agent.formats import certificates, documents
 from agent.formats.errors import DocumentError
+from agent.formats.signing import public_from_pem
 from agent.formats.udi import Udi
 from peers.authority import folder as folders
 from peers.authority.core import OperatorError
@@ -215,6 +216,28 @@ def issue_code(
     with _authority(state_dir) as authority:
         entitlements = [] if pool_file is None else read_pool(_read(pool_file)).entitlements
         _put(authority.issue_code(Udi.from_key(udi), auth_type.value, entitlements), output)
+
+
+@app.command(name="factory-file")
+def factory_file(
+    state_dir: StateDir,
+    udi: Key,
+    public_key: Annotated[Path | None, typer.Option("--key", help="PEM with the instance's public key.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="JSON, as in policy set.")] = None,
+    pool_file: Annotated[
+        Path | None, typer.Option("--entitlements", help="JSON, like a pool: what was bought with it.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Make what a factory puts into a new instance: `slp-agent init --factory FILE`."""
+    with _authority(state_dir) as authority:
+        data = authority.factory_file(
+            Udi.from_key(udi),
+            public_key=None if public_key is None else public_from_pem(_read(public_key)),
+            policy=None if policy is None else read_policy(_read(policy)),
+            entitlements=[] if pool_file is None else read_pool(_read(pool_file)).entitlements,
+        )
+        _put(data, output)
 
 
 @app.command()

@@ -63,6 +63,8 @@ class Instance:
     first_seen: int
     last_seen: int
     pin: Pin | None = None
+    factory_key: bytes | None = None
+    """The key that the factory named (DER SubjectPublicKeyInfo): it needs no approval at first contact."""
     candidate: Pin | None = None
     """The pin that the latest unapproved report asked for."""
     head: Head = field(default_factory=Head)
@@ -158,6 +160,8 @@ def receive(
     udi = reports[0].report.udi
     instance = replace(instance, last_seen=now) if instance else Instance(udi, now, now)
     pins = [Pin(signed.public_key, signed.report.epoch) for signed in reports]
+    if len(set(pins)) == 1:
+        instance = from_factory(instance, pins[0])
     if instance.pin is None or any(pin != instance.pin for pin in pins):
         return _unapproved(instance, reports, pins)
     work = _Work(instance.pin, {entry.sequence: entry for entry in known}, instance.head)
@@ -284,6 +288,13 @@ def _conclude(
         fresh_policy=bool(acknowledge) and settings.policy is not None and instance.policy_terms != settings.policy,
         trust=("again" if holds else "fresh") if asks else "none",
     )
+
+
+def from_factory(instance: Instance, pin: Pin) -> Instance:
+    """The instance, pinned when this is its first contact and the key is the one that the factory named."""
+    if instance.pin is None and pin.public_key == instance.factory_key:
+        return replace(instance, pin=pin, candidate=None)
+    return instance
 
 
 def in_mode(instance: Instance, utility: bool) -> Instance:

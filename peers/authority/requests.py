@@ -54,6 +54,7 @@ def answer(desk: Desk, instance: Instance, signed: SignedRequest) -> Answered:
     """Decide about one verified request of this instance."""
     request = signed.request
     pin = Pin(signed.public_key, request.heading.epoch)
+    instance = core.from_factory(instance, pin)
     if isinstance(request, TrustRequest) and request.token is not None:
         try:
             instance = _redeem(desk, instance, pin, request.token, request.force)
@@ -136,12 +137,18 @@ def _authorize(desk: Desk, instance: Instance, request: AuthorizationRequest, di
 
 
 def issue_code(
-    desk: Desk, instance: Instance, auth_type: AuthType, entitlements: tuple[Entitlement, ...], request: str
+    desk: Desk,
+    instance: Instance,
+    auth_type: AuthType,
+    entitlements: tuple[Entitlement, ...],
+    request: str,
+    *,
+    factory: bool = False,
 ) -> tuple[Instance, IssuedCode]:
     """A new code for the instance, and the instance that holds it."""
     heading = desk.heading(instance)
     outstanding = [c.serial for c in instance.codes if c.auth_type == auth_type and c.stage == "outstanding"]
-    document = Authorization(heading, auth_type, entitlements, replaces=max(outstanding, default=None))
+    document = Authorization(heading, auth_type, entitlements, max(outstanding, default=None), factory)
     data, digest = desk.sign(document)
     code = IssuedCode(auth_type, heading.serial, digest, entitlements, request, data)
     return replace(instance, codes=(*instance.codes, code), serial=heading.serial), code

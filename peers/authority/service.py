@@ -29,6 +29,7 @@ from agent.formats.errors import DocumentError, Malformed, NoDocument
 from agent.formats.issue import issue
 from agent.formats.jsontext import Members
 from agent.formats.rum import digest_of
+from agent.formats.signing import key_id
 from agent.formats.udi import Udi
 from peers.authority import codes, core, tokens
 from peers.authority.core import Decision, Instance, OperatorError, Settings
@@ -210,6 +211,47 @@ class Authority:
             self._store.put_instance(instance)
         return smartlicense.write_documents([("authorization", code.document)])
 
+    def factory_file(
+        self,
+        udi: Udi,
+        *,
+        public_key: bytes | None = None,
+        policy: PolicyTerms | None = None,
+        entitlements: Sequence[Entitlement] = (),
+    ) -> bytes:
+        """The file that a factory puts into a new instance: each of the three that is given.
+
+        `public_key` (DER SubjectPublicKeyInfo) is the instance's key: it gets a trust code, and needs no approval at
+        first contact. `entitlements` are what was bought; they count as issued. Raises OperatorError.
+        """
+        now, settings = self.now(), self.settings()
+        parts: list[tuple[Kind, bytes]] = []
+        with self._store.transaction():
+            instance = self._store.instance(udi) or Instance(udi, now, now)
+            if instance.pin is not None:
+                raise OperatorError(f"{udi.key} is in the field already; it gets its documents with its reports")
+            if public_key is not None:
+                heading, until = _heading(settings, instance, now), self._trust_until(now)
+                der = certificates.make_trust_code(self._folder.anchor, self._folder.root, udi, public_key, now, until)
+                parts.append(("trust-code", self._sign(TrustCode(heading, der, key_id(public_key), now, until, True))))
+                instance = replace(instance, factory_key=public_key, serial=heading.serial)
+            if policy is not None:
+                heading = _heading(settings, instance, now)
+                parts.append(("policy", self._sign(Policy(heading, policy, "factory"))))
+                instance = replace(instance, serial=heading.serial)
+            if entitlements:
+                instance, code = issue_code(
+                    self._desk(instance), instance, "slac", tuple(entitlements), "", factory=True
+                )
+                parts.append(("authorization", code.document))
+            if not parts:
+                raise OperatorError("name a key, a policy or entitlements: the file would be empty")
+            self._store.put_instance(instance)
+        return smartlicense.write_documents(parts)
+
+    def _trust_until(self, now: int) -> int:
+        return min(now + TRUST_CODE_SECONDS, Certificate(self._folder.anchor, "the root").not_after)
+
     def release(self, udi: Udi) -> Instance:
         """Free what an instance holds that will never return its codes. Raises OperatorError."""
         with self._store.transaction():
@@ -304,7 +346,7 @@ class Authority:
         if instance.pin is None:
             return instance
         heading = _heading(settings, instance, now)
-        until = min(now + TRUST_CODE_SECONDS, Certificate(self._folder.anchor, "the root").not_after)
+        until = self._trust_until(now)
         key = instance.pin
         der = certificates.make_trust_code(
             self._folder.anchor, self._folder.root, instance.udi, key.public_key, now, until

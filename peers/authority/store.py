@@ -88,7 +88,9 @@ class Store:
     def unapproved(self) -> int:
         """How many instances wait for their first approval."""
         with self._lock:
-            rows = self._db.execute("SELECT count(*) FROM instances WHERE body ->> 'pin' IS NULL").fetchall()
+            rows = self._db.execute(
+                "SELECT count(*) FROM instances WHERE body ->> 'pin' IS NULL AND body ->> 'factory_key' IS NULL"
+            ).fetchall()
         return int(str(rows[0][0]))
 
     def put_instance(self, instance: Instance) -> None:
@@ -194,6 +196,7 @@ def _plain(instance: Instance) -> str:
         "last_seen": instance.last_seen,
         "pin": _plain_pin(instance.pin),
         "candidate": _plain_pin(instance.candidate),
+        "factory_key": instance.factory_key and to_base64(instance.factory_key),
         "head": list(instance.head),
         "serial": instance.serial,
         "acknowledged": [list(entry) for entry in instance.acknowledged],
@@ -241,6 +244,7 @@ def _instance(members: dict[str, Any]) -> Instance:
         last_seen=members["last_seen"],
         pin=_pin(members["pin"]),
         candidate=_pin(members["candidate"]),
+        factory_key=from_base64(members["factory_key"]) if members.get("factory_key") else None,
         head=Head(*members["head"]),
         serial=members["serial"],
         acknowledged=tuple(Acknowledged(*entry) for entry in members["acknowledged"]),
