@@ -9,7 +9,7 @@ from __future__ import annotations
 from agent.licensing.policy import Policy, in_force
 from agent.licensing.profile import PolicyClass, Profile
 from agent.licensing.state import State
-from agent.licensing.usage import DAILY_SECONDS, SAMPLE_SECONDS
+from agent.licensing.usage import CLOCK_TOLERANCE, DAILY_SECONDS, SAMPLE_SECONDS
 
 DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
@@ -106,10 +106,15 @@ def next_push(state: State, profile: Profile, now: int) -> int | None:
     return first + ((now - first) // interval + 1) * interval
 
 
-def next_deadline(state: State) -> int | None:
-    """When the kernel wants its next Tick: the next sample or the daily close; None while it does not run."""
+def next_deadline(state: State, now: int | None = None) -> int | None:
+    """When the kernel wants its next Tick: the next sample or the daily close; None while it does not run.
+
+    At once (`now`) when the clock was set back: on the old clock's dates nothing would be measured until then.
+    """
     if not state.running:
         return None
+    if now is not None and max(now, 1) < state.at - CLOCK_TOLERANCE:
+        return now
     return min(state.sampled_at + SAMPLE_SECONDS, _daily_after(state, state.sampled_at))
 
 
