@@ -16,7 +16,7 @@ def test_state_is_valid_before_and_after(rig: Rig, jump: int) -> None:
     rig.use("advantage", 2)
     rig.advance(5000)
     rig.invoke("close-reports")
-    rig.advance(100)
+    rig.advance(1000)
     rig.info()
     told = len(rig.told)
     rig.advance(jump)
