@@ -38,6 +38,13 @@ Serial = Annotated[
 TrustAnchors = Annotated[
     list[Path] | None, typer.Option(help="PEM file with the licence authority's root; can be repeated.")
 ]
+Factory = Annotated[
+    Path | None,
+    typer.Option(help="The authority's factory file: trust code, policy and authorization code that the product has."),
+]
+DeviceKey = Annotated[
+    Path | None, typer.Option(help="The product's own private key, made in the factory (PEM); without it, one is made.")
+]
 KeyFile = Annotated[
     Path | None,
     typer.Option(show_default="STATE_DIR.key", help="Key file that seals secrets; outside the state folder."),
@@ -77,6 +84,8 @@ def init(
     profile: ProfileFile = None,
     serial: Serial = None,
     trust_anchor: TrustAnchors = None,
+    factory: Factory = None,
+    device_key: DeviceKey = None,
     key_file: KeyFile = None,
     tls_name: TlsNames = None,
     lab: Lab = False,
@@ -95,6 +104,8 @@ def init(
             profile=profile,
             serial=serial,
             trust_anchors=trust_anchor or [],
+            factory=factory,
+            device_key=device_key,
             key_file=key_file,
             tls_names=tls_name or [],
             lab=lab,

@@ -72,6 +72,8 @@ def init(
     key_file: Path | None,
     tls_names: list[str],
     lab: bool,
+    factory: Path | None = None,
+    device_key: Path | None = None,
 ) -> setup.Made:
     """Make a state folder. Raises Failed."""
     with explained():
@@ -85,6 +87,8 @@ def init(
             lab=lab,
             key_file=key_file,
             tls_names=tls_names,
+            factory_file=factory,
+            device_key=device_key,
         )
 
 

@@ -12,6 +12,7 @@ from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.errors import refuse
+from agent.formats.udi import Udi
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
@@ -77,7 +78,10 @@ class Operations:
                     "slp-agent:recorder entry in the configuration",
                     type="protocol",
                 )
-        reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
+        added, removed = (
+            tuple(Udi.from_key(key) for key in given.get(f"{which}-peripheral", ())) for which in ("added", "removed")
+        )
+        reply = self._committer.serve(RecordUsage(name, given["count"], user.name, added, removed))
         return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
