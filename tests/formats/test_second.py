@@ -56,7 +56,7 @@ def test_the_vectors(kind: str, entry: dict[str, Any]) -> None:
     assert theirs(entry["document"].encode(), kind, SHARED["now"]) == entry.get("reason")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reports(), st.sampled_from([None, TRUST_CODE]))
 def test_it_believes_what_we_write(wanted: rum.Report, trust_code: bytes | None) -> None:
     assert theirs(rum.seal(wanted, DEVICE, trust_code), "rum", NOW + 2 * 10**9) is None
@@ -69,7 +69,7 @@ WHOLE = {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(["rum", "request"]), st.data())
 def test_both_judge_altered_bytes_alike(kind: str, data: st.DataObject) -> None:
     whole = WHOLE[kind]
@@ -93,7 +93,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(["rum", "request"]), st.data())
 def test_both_judge_any_signed_member_alike(kind: str, data: st.DataObject) -> None:
     """Any JSON value in any place of a payload, or the member gone, signed by the device: the same reason from both."""
