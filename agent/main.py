@@ -46,7 +46,8 @@ DeviceKey = Annotated[
     Path | None, typer.Option(help="The product's own private key, made in the factory (PEM); without it, one is made.")
 ]
 KeyFile = Annotated[
-    Path | None, typer.Option(help="Key file that seals secrets; outside the state folder. [default: STATE_DIR.key]")
+    Path | None,
+    typer.Option(show_default="STATE_DIR.key", help="Key file that seals secrets; outside the state folder."),
 ]
 TlsNames = Annotated[
     list[str] | None, typer.Option(help="Further host name or address for the TLS certificate; can be repeated.")
@@ -56,7 +57,9 @@ NetconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where NE
 RestconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where RESTCONF over TLS listens.")]
 Socket = Annotated[
     Path | None,
-    typer.Option(help="Where the local socket is bound, for other users to reach it. [default: STATE_DIR/agent.sock]"),
+    typer.Option(
+        show_default="STATE_DIR/agent.sock", help="Where the local socket is bound, for other users to reach it."
+    ),
 ]
 SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
 LabClockRate = Annotated[
@@ -67,7 +70,7 @@ LabClockStart = Annotated[
 ]
 FilesFolder = Annotated[
     Path | None,
-    typer.Option("--files", help="Where flash:NAME, bootflash:NAME and NAME lead to. [default: STATE_DIR/flash]"),
+    typer.Option("--files", show_default="STATE_DIR/flash", help="Where flash:NAME, bootflash:NAME and NAME lead to."),
 ]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
@@ -136,6 +139,21 @@ def user_add(
         process.add_user(state_dir, name, group, password=password, authorized_key=authorized_key)
     except process.Failed as error:
         fail(error)
+
+
+@cli.command()
+def check(state_dir: StateDir) -> None:
+    """Verify the database of an agent that does not run: exit code 0 when all is as it was written, else 1."""
+    from agent import process
+
+    try:
+        checked = process.check(state_dir)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(
+        f"Nothing was altered: snapshot, {checked.events} events after it, configuration, {checked.reports} stored "
+        f"reports, {checked.users} users"
+    )
 
 
 @cli.command()

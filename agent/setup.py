@@ -23,7 +23,7 @@ from agent.licensing.engine import Context, decide, evolve
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
 from agent.licensing.refusals import SUCCESS
 from agent.licensing.state import State
-from agent.store.files import read_bounded
+from agent.store import files
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
 from agent.store.sqlite import SqliteStore
@@ -189,7 +189,7 @@ def read_anchors(files: Sequence[Path]) -> list[bytes]:
 def _read(file: Path, what: str, limit: int) -> bytes:
     """A file that the operator named, of at most so many bytes. Raises SetupError."""
     try:
-        return read_bounded(file, limit)
+        return files.read_bounded(file, limit)
     except OSError as error:
         raise SetupError(f"cannot read {what} {file}: {error.strerror}; name another one") from None
     except ValueError as error:
@@ -240,11 +240,10 @@ def install(
 
 
 def write(folder: StateFolder, name: str, data: bytes, *, mode: int = 0o600) -> None:
-    """A new file of the state folder. Raises SetupError."""
+    """A new file of the state folder, durable on return: init has ended only then. Raises SetupError."""
     path = folder.path / name
     try:
-        path.touch(mode=mode, exist_ok=False)
-        path.write_bytes(data)
+        files.create_private(path, data, mode)
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}; free space, delete the folder, init again") from None
 

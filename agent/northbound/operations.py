@@ -17,6 +17,7 @@ from agent.formats.udi import Udi
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
+from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, answered, through
 from agent.northbound.commit import Committer
@@ -88,7 +89,8 @@ class Operations:
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))
         keys = list(reply.report_keys)
-        return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
+        message = f"{len(keys)} report{'' if len(keys) == 1 else 's'} closed"
+        return {"return-code": reply.code, "message": message, "closed-count": len(keys), "rum-report-key": keys}
 
     def _import_code(self, given: Tree, session: Session) -> Tree:
         return imported(self._committer.serve(ImportContent(given["content"].encode(), session.user.name)))
@@ -101,6 +103,8 @@ def imported(reply: Reply) -> Tree:
         for index, each in enumerate(reply.documents)
     ]
     tree: Tree = {"return-code": reply.code, "document": documents}
+    if reply.code != SUCCESS:
+        tree["message"] = reply.message
     if reply.confirmation_codes:
         tree["confirmation-codes"] = ", ".join(reply.confirmation_codes)
     return tree
