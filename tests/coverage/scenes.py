@@ -134,6 +134,9 @@ def files(stage: Stage) -> None:
     number = index(stage)
     for licence in ("advantage", "sessions")[: 1 + number]:
         stage.use(licence, 7 + number)
+    near = [f"PID:PHONE,SN:{phone}" for phone in range(1 + number)]
+    for named in ({"added-peripheral": near}, {"removed-peripheral": near}):
+        stage.invoke("record-usage", {"license": "advantage", "count": 7 + number, **named})
     # each save closes what is open, so that the next one holds more
     for name in ("rum-save-usage-all", "rum-save-usage-unreported", "rum-save-usage-days") * 2:
         stage.advance(100)
