@@ -64,7 +64,7 @@ class Aside:
 
         def ended(done: Future[None]) -> None:
             error = done.exception()
-            if error is not None:
+            if error is not None and not answer.cancelled():
                 answer.set_exception(error)
 
         self._loop.submit(call).add_done_callback(ended)
