@@ -211,8 +211,10 @@ def resting(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore
     store.check.begin()
     before = store._progress.covered
     store.check.start()
+    thread = store.check._thread
     while not store._progress.has_passed(before + 1):
-        pass
+        assert thread is not None
+        assert thread.is_alive()
     yield store
     store.close()
 
