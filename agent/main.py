@@ -20,6 +20,8 @@ cli = typer.Typer(
 )
 user_cli = typer.Typer(help="Users of the NETCONF and RESTCONF interfaces.", no_args_is_help=True)
 cli.add_typer(user_cli, name="user")
+anchor_cli = typer.Typer(help="The roots that the agent trusts.", no_args_is_help=True)
+cli.add_typer(anchor_cli, name="trust-anchor")
 cli.add_typer(usage.cli, name="usage")
 cli.add_typer(show.cli, name="show")
 cli.add_typer(license.cli, name="license")
@@ -139,6 +141,21 @@ def user_add(
         process.add_user(state_dir, name, group, password=password, authorized_key=authorized_key)
     except process.Failed as error:
         fail(error)
+
+
+@anchor_cli.command("add")
+def anchor_add(
+    file: Annotated[list[Path], typer.Argument(help="PEM file with the licence authority's root.")],
+    state_dir: StateDir,
+) -> None:
+    """Give an agent that was made without a trust anchor its first ones, while it does not run."""
+    from agent import process
+
+    try:
+        number = process.add_trust_anchors(state_dir, file)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(f"{number} trust anchor{'' if number == 1 else 's'} installed")
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""What `slp-agent init`, `user add`, `check` and `run` do. Apart from `main.py`: operator commands start without it."""
+"""What `slp-agent init`, `user`, `trust-anchor`, `check`, `run` do. Apart from `main.py`: operator commands start without it."""
 
 from __future__ import annotations
 
@@ -102,6 +102,17 @@ def add_user(state_dir: Path, name: str, group: str, *, password: str | None, au
             users.add(name, group, password, _key_lines(authorized_key))
         finally:
             users.close()
+
+
+def add_trust_anchors(state_dir: Path, files: list[Path]) -> int:
+    """Give an agent that does not run, and has none, its trust anchors; how many. Raises Failed."""
+    with explained():
+        folder = StateFolder.open(state_dir)
+        anchors = setup.read_anchors(files)
+        with folder.hold():
+            keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
+            setup.add_anchors(folder, keys, setup.load_profile(folder), anchors, SystemClock())
+    return len(anchors)
 
 
 class Checked(NamedTuple):

@@ -239,6 +239,29 @@ def install(
         store.close()
 
 
+def add_anchors(folder: StateFolder, keys: Keystore, profile: Profile, anchors: Sequence[bytes], clock: Clock) -> None:
+    """Give a folder that is held its first trust anchors (DER). Raises SetupError where it has some: a program that can
+    write to the folder could else put its own in their place, and a rotation is signed."""
+    store = SqliteStore(folder.database, keys.get(JOURNAL))
+    try:
+        loaded = store.load()
+        state = evolve(State() if loaded.snapshot is None else State.from_json(loaded.snapshot), loaded.events)
+        if state.anchors:
+            raise SetupError(
+                "a trust anchor is installed: another one comes in a file that the authority signed under it (slp-peer "
+                "authority rotate), by slp-agent license import"
+            )
+        # at the last durable moment: the time that the agent did not run stays an outage
+        now = state.at or int(clock.now())
+        context = Context(profile=profile, signer=keys.signer(), reads=store.reports, lab=folder.info.lab)
+        decision = decide(state, InstallAnchors(tuple(anchors)), now, context)
+        unit = store.begin()
+        unit.append(decision.events, {})
+        unit.commit()
+    finally:
+        store.close()
+
+
 def write(folder: StateFolder, name: str, data: bytes, *, mode: int = 0o600) -> None:
     """A new file of the state folder, durable on return: init has ended only then. Raises SetupError."""
     path = folder.path / name

@@ -22,7 +22,7 @@ from peers.authority import folder as folders
 from peers.authority.core import OperatorError
 from peers.authority.http import MAX_BODY, application, code_list, pool_summary, summary, token_list
 from peers.authority.server import listen, serve
-from peers.authority.service import Authority, read_policy, read_pool, read_requests
+from peers.authority.service import Authority, read_policy, read_pool, read_requests, read_submission
 from peers.authority.store import Store
 from peers.authority.tokens import DEFAULT_DAYS, MAX_DAYS, MAX_USES
 
@@ -148,6 +148,27 @@ def reports(state_dir: StateDir, udi: Key) -> None:
     """List the reports of one instance."""
     with _authority(state_dir) as authority:
         _show(authority.reports(authority.instance(Udi.from_key(udi)).udi))
+
+
+@app.command()
+def submit(
+    state_dir: StateDir,
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Reports of one instance: as pulled, or a saved usage file.")
+    ],
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Take reports from files, as POST /v1/usage does over the network, and write the answer to install."""
+    with _authority(state_dir) as authority:
+        answer = authority.submit([report for file in files for report in read_submission(_read(file))])
+        sys.stderr.write(json.dumps({"outcomes": answer.outcomes}, indent=2) + "\n")
+        if not answer.count("accepted") + answer.count("duplicate"):
+            waits = ": approve the instance, or send its earlier reports, then submit these again"
+            raise OperatorError(
+                f"nothing was acknowledged{waits if answer.count('pending') else ''}; the outcomes say why"
+            )
+        if answer.file is not None:
+            _put(answer.file, output)
 
 
 @app.command()

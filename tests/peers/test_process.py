@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+import re
 import signal
 import socket
 import subprocess
@@ -148,3 +149,36 @@ def test_policy_commands(state: Path, tmp_path: Path) -> None:
     assert shown["subscription"] == {"first": 120, "ongoing": 111, "change": 111}
     assert run("policy", "remove", "--state-dir", state).returncode == 0
     assert json.loads(run("policy", "show", "--state-dir", state).stdout) is None
+
+
+def test_submit_takes_files_and_answers_what_the_wire_answers(state: Path, tmp_path: Path) -> None:
+    documents = chain(3, lab=True)
+    files = [tmp_path / f"{index}.json" for index in range(3)]
+    for file, document in zip(files, documents, strict=True):
+        file.write_bytes(document)
+    saved, output = tmp_path / "usage.xml", tmp_path / "ACK.xml"
+    saved.write_bytes(usage(documents))
+    done = run("submit", "--state-dir", state, *files, "--output", output)
+    assert (done.returncode, done.stdout, output.exists()) == (1, "", False)
+    assert "approve the instance" in done.stderr
+    assert run("approve", "--state-dir", state, UDI.key).returncode == 0
+    done = run("submit", "--state-dir", state, *files, "--output", output)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert '"accepted"' in done.stderr
+    assert smartlicense.read_documents(output.read_bytes())
+    # the same reports as a saved file, on standard output: the same answer, byte for byte
+    again = run("submit", "--state-dir", state, saved)
+    assert (again.returncode, again.stdout.encode()) == (0, output.read_bytes())
+    assert "cannot be read" in run("submit", "--state-dir", state, tmp_path / "none").stderr
+
+
+def test_the_examples_of_the_page_are_taken(state: Path, tmp_path: Path) -> None:
+    """docs/formats.md section 6: a policy file and a pool file."""
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text()
+    section = page[page.index("A policy file, for") :]
+    policy, pool = re.findall(r"```json\n(.*?)```", section, re.DOTALL)[:2]
+    for name, text in (("policy", policy), ("pool", pool)):
+        file = tmp_path / f"{name}.json"
+        file.write_text(text)
+        done = run(name, "set", "--state-dir", state, file)
+        assert (done.returncode, done.stderr) == (0, ""), done

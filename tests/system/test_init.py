@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.kit import PASSWORD, Authority, Device, agent
+from tests.system.kit import PASSWORD, STATE_URI, Authority, Device, agent
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +236,29 @@ def test_user_add(tmp_path: Path, keys: Path) -> None:
         with device.ncclient("bob") as session:
             assert session.connected
         assert time.monotonic() - begun < 10
+
+
+def test_a_trust_anchor_is_added_once_and_only_while_nothing_runs(tmp_path: Path) -> None:
+    """An agent that was made without one gets its first; another one is for the authority's signature."""
+    authority = Authority.make(tmp_path / "a")
+    device = Device.make(tmp_path / "d")
+    with device.running(), device.recorder() as recorder:
+        recorder.record("voice-session", 3)
+        assert "slp-agent: " in device.tool("trust-anchor", "add", authority.anchor).err
+    assert device.tool("trust-anchor", "add", authority.anchor) == (0, "1 trust anchor installed\n", "")
+    again = device.tool("trust-anchor", "add", authority.anchor)
+    assert (again.code, "rotate" in again.err) == (1, True)
+    with device.running():
+        (key,) = device.closed(voice_session=0)
+        with device.http("collector") as caller:
+            report = caller.get(f"{STATE_URI}/slp-agent:rum-reports-closed={key.replace(',', '%2C')}/document")
+        assert authority.tool("submit", written(tmp_path / "r.json", report)).code == 1
+        authority.approve(key.rpartition(",REPORT:")[0])
+        answer = authority.tool("submit", tmp_path / "r.json", "--output", tmp_path / "ACK.xml")
+        assert answer.code == 0, answer.err
+        assert device.tool("license", "import", tmp_path / "ACK.xml", "--here").code == 0
+
+
+def written(file: Path, text: str) -> Path:
+    file.write_text(text)
+    return file

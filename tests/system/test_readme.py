@@ -6,6 +6,7 @@ from collections.abc import Callable
 import os
 from pathlib import Path
 import re
+import time
 
 from tests.system.kit import BIN, ROOT, Device, tool
 
@@ -28,47 +29,63 @@ def at_the_shell(typed: Callable[[str], str], folder: str) -> None:
         assert told.endswith("done\n") or (told.startswith("slp-agent: refused: ") and told.endswith("code 1\n")), told
 
 
+def steps(session: str) -> list[str]:
+    """What a reader types, in its order: commands, and Python snippets as their whole text."""
+    found = []
+    for snippet, block in re.findall(r"```python\n([\s\S]*?)```|((?:^    .+\n)+)", session, re.MULTILINE):
+        lines = re.sub(r"\\\n\s*", "", block).splitlines()
+        found += [snippet] if snippet else [line.strip() for line in lines]
+    return found
+
+
 def test_first_session(tmp_path: Path) -> None:
-    """Every command of the session ends well, and so does each Python snippet."""
+    """Every command of the session ends well, and so does each Python snippet; the last reports are acknowledged."""
     _, _, session = README.partition("## A first session")
     session, _, _ = session.partition("\n## ")
-    lines = [line.strip() for line in re.sub(r"\\\n\s*", "", session).splitlines() if line.startswith("    ")]
-    commands = [line for line in lines if re.match(r"slp-agent|curl|export|SLP_PASSWORD=", line)]
-    snippets = re.findall(r"```python\n(.*?)```", session, re.DOTALL)
-    (init,) = [line for line in commands if line.startswith("slp-agent init")]
-    (run,) = [line for line in commands if line.startswith("slp-agent run")]
+    (venv, authority, init, run, *typing) = steps(session)
     (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    (tmp_path / "venv").symlink_to(BIN.parent)
     environment = {"PATH": f"{BIN}:{os.environ['PATH']}"}
 
-    def typed(text: str) -> str:
+    def typed(text: str, code: int = 0) -> str:
         done = tool("bash", "-euc", f"cd {tmp_path}\n{text}", env=environment)
-        assert done.code == 0, (text, done)
-        return done.out
+        assert done.code == code, (text, done)
+        return done.out + done.err
 
+    assert venv.startswith("python3 -m venv venv && venv/bin/pip install . ncclient")
+    assert "anchor.pem" in typed(authority)
     assert "SSH host key" in typed(init)
     assert run == "slp-agent run --state-dir ./device --netconf 127.0.0.1:8300 --restconf 127.0.0.1:8443"
+    told = ""
     device = Device(tmp_path / "device")
     with device.running():
         tls = device.restconf.removeprefix("https://").removesuffix("/restconf")
+        waits = True
+        for step in typing:
+            text = step.replace("127.0.0.1:8300", device.netconf).replace("127.0.0.1:8443", tls)
+            if "\n" in text:
+                (tmp_path / "snippet.py").write_text(text.replace("port=8300", f"port={device.address[1]}"))
+                told += typed("python3 snippet.py")
+            elif "trust-anchor add" in text:
+                typed(f"{init.partition(' --trust-anchor')[0]} <<< one".replace("./device", "./other"))
+                assert "1 trust anchor installed" in typed(text.replace("./device", "./other"))
+            else:
+                if "close-reports" in text:
+                    measured(device)
+                first = "authority submit" in text and waits
+                waits = waits and not first
+                told += typed(f". venv/bin/activate\nexport SLP_AGENT_STATE_DIR=./device\n{text}", code=int(first))
+        for part in (
+            "voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy", "reports/",
+            "approve the instance", "acknowledgement: success",
+        ):  # fmt: skip
+            assert part in told, part
+        assert re.search(r"Last ACK received: \w{3} \d\d", told)
+        at_the_shell(typed, "export SLP_AGENT_STATE_DIR=./device")
 
-        def ported(text: str) -> str:
-            text = text.replace("127.0.0.1:8300", device.netconf).replace("127.0.0.1:8443", tls)
-            return text.replace("port=8300", f"port={device.address[1]}")
 
-        rest = [ported(line) for line in commands if line not in (init, run)]
-        before = [line for line in rest if not line.startswith("SLP_PASSWORD") and "user add" not in line]
-        (add,) = [line for line in rest if "user add" in line]
-        pull, install = [line for line in rest if line.startswith("SLP_PASSWORD")]
-        shown = typed("\n".join(before))
-        for part in ("voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy"):
-            assert part in shown
-        for snippet in snippets:
-            (tmp_path / "snippet.py").write_text(ported(snippet))
-            typed("python3 snippet.py")
-        with device.recorder() as recorder:
-            recorder.record("voice-session", 0)
-        (file,) = typed(f"{before[0]}\n{add}\n{pull}").split()
-        assert '"payload"' in (tmp_path / file).read_text()
-        at_the_shell(typed, before[0])
-        # the file comes from an authority, which test_operator.py has
-        assert "scripts/install_code.py" in install
+def measured(device: Device) -> None:
+    """Until a report that was begun has measured a whole second."""
+    begun = int(time.time())
+    while int(time.time()) == begun:
+        time.sleep(0.02)
