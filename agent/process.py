@@ -1,4 +1,4 @@
-"""What `slp-agent init`, `user`, `trust-anchor`, `check`, `run` do. Apart from `main.py`: operator commands start without it."""
+"""What `slp-agent init`, `user`, `trust-anchor`, `check`, `run` do; apart from `main.py`, which starts without it."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def save_one(
     if here:
         _write(file, accepted(call(client, OWN, "export-usage", rum_report_key=key)))
     else:
-        accepted(call(client, OWN, "rum-save-usage-report", file_path=file, rum_report_key=key))
+        _say(accepted(call(client, OWN, "rum-save-usage-report", file_path=file, rum_report_key=key)))
 
 
 @save_cli.command("trust-request")
@@ -105,6 +105,7 @@ def save_trust_request(client: Client, file: File, here: Here = False) -> None:
         _write(file, accepted(call(client, OWN, "export-trust-request")))
     else:
         accepted(call(client, CSL, "trust-request-save", file_path=file))
+        _say({"message": f"trust request saved to {file}"})
 
 
 @cli.command("import")
@@ -121,8 +122,8 @@ def import_(client: Client, file: File, here: Here = False) -> None:
         output = call(client, CSL, "import-file", file_path=file)
     documents = output.get("document", ())
     for document in documents:
-        # the answer of a single document is that of the whole
-        if document["return-code"] != "success" and len(documents) > 1:
+        # the refusal of a single document is that of the whole
+        if document["return-code"] == "success" or len(documents) > 1:
             typer.echo(f"{document['type']}: {document['return-code']}: {document.get('message', '')}", err=True)
     accepted(output)
     typer.echo("Import Data Successful")
@@ -142,7 +143,18 @@ def trust_idtoken(
     if token == "-":  # noqa: S105 - the usual sign for standard input
         token = sys.stdin.readline().strip()
     output = call(client, CSL, "id-token-trust", id_token=token, all_ha=scope is Scope.all, force=force)
-    typer.echo(accepted(output).get("message", "requested"))
+    message = accepted(output).get("message", "requested")
+    _failed(get(client, f"{STATE_INFO}/registration"))
+    typer.echo(message)
+
+
+def _failed(registration: Any) -> None:
+    """Ends the program where the request for a trust code has come to nothing already."""
+    if isinstance(registration, dict):
+        if "fail-message" in registration:
+            fail(f"no trust code was requested: {registration['fail-message']}")
+        for value in registration.values():
+            _failed(value)
 
 
 @request_cli.command("add")
@@ -227,7 +239,11 @@ def sync(client: Client) -> None:
     """Report at once: close open reports, send what waits, fetch what the authority has."""
     output = accepted(call(client, OWN, "sync"))
     closed = len(output.get("rum-report-key", ()))
-    typer.echo(output.get("message") or f"{closed} report{'' if closed == 1 else 's'} closed; being sent")
+    told = f"{closed} report{'' if closed == 1 else 's'} closed"
+    # what is being sent is neither: it is pending
+    if (get(client, f"{STATE_INFO}/slp-agent:report-counts") or {}).get("available", "0") != "0":
+        fail(f"{told}; {output.get('message', 'and not sent: the log of the agent says why')}")
+    typer.echo(f"{told}; being sent")
 
 
 @cli.command("factory-reset")
@@ -254,7 +270,13 @@ def _save(client: Client, file: str, here: bool, rpc: str, **which: Any) -> None
         _write(file, accepted(call(client, OWN, "export-usage", **which)))
         return
     days = {name: value for name, value in which.items() if name == "days"}
-    accepted(call(client, CSL, rpc, file_path=file, **days))
+    _say(accepted(call(client, CSL, rpc, file_path=file, **days)))
+
+
+def _say(output: dict[str, Any]) -> None:
+    """What was done, beside standard output: scripts expect none of a save (slp-facts section 11)."""
+    if "message" in output:
+        typer.echo(output["message"], err=True)
 
 
 def _request(
@@ -265,11 +287,17 @@ def _request(
     if online:
         local = scope is Scope.local
         output = call(client, CSL, "authorization-request-online", feature_name=feature, local=local, add=add)
-    else:
-        output = call(
-            client, OWN, "authorization-request-offline", feature_name=feature, count=count, add=add, file_path=file
-        )
-    accepted(output)
+        message = accepted(output).get("message", "requested")
+        held = get(client, f"{STATE_INFO}/imported-authorizations") or {}
+        if "slp-agent:request" not in held:
+            fail(message)
+        typer.echo(message)
+        return
+    accepted(
+        call(client, OWN, "authorization-request-offline", feature_name=feature, count=count, add=add, file_path=file)
+    )
+    saved = f"saved to {file}" if file else "made: save it with license authorization request save FILE"
+    _say({"message": f"request {saved}; the authority answers it with a code for license import"})
 
 
 def _write(file: str, output: dict[str, Any]) -> None:
@@ -277,3 +305,4 @@ def _write(file: str, output: dict[str, Any]) -> None:
         Path(file).write_bytes(output["content"].encode())
     except OSError as error:
         fail(f"cannot write {file}: {error.strerror}")
+    _say({"message": output.get("message", f"saved to {file}")})

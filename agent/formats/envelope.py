@@ -156,7 +156,11 @@ def _admit(verified: list[_Verified], last: Floor | None, opening: Opening) -> N
         if not taken and not rides_along and last is not None and serial <= last.serial:
             stale = StaleSerial(
                 f"{document.kind} {serial} is not newer than number {last.serial}, which was accepted; "
-                "send the reports again for a new one"
+                + (
+                    "send the reports again for a new one"
+                    if document.kind == "acknowledgement"
+                    else "ask for a new one"
+                )
             )
             opening.rejected.append(Rejected(document.kind, stale))
             continue

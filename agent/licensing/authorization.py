@@ -60,6 +60,7 @@ def request(draft: Draft, name: str, count: int, add: bool, online: bool) -> Rep
     if not draft.context.online:
         message = "no transport can carry the request; save it to a file, or import the code"
         draft.emit(AuthorizationRequestEnded(draft.at, NO_TRANSPORT, message))
+        return Reply(message=f"no code was asked for: {message}")
     return Reply(message=f"a code for {licence.name} is being requested")
 
 

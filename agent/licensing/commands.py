@@ -93,9 +93,11 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class PrepareReset:
-    """Close all reports and measure nothing more, so that they can be saved before a factory reset."""
+    """Close all reports and measure nothing more, so that they can be saved before a factory reset; without `discard`
+    it is refused where the reset would be, for an installed authorization code."""
 
     who: str = ""
+    discard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

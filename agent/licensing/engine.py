@@ -116,7 +116,7 @@ def _run(draft: Draft, command: Command) -> Reply:
         case Sync():
             return _sync(draft)
         case PrepareReset():
-            return reset.prepare(draft)
+            return reset.prepare(draft, command.discard)
         case FactoryReset():
             return reset.run(draft, command.discard)
         case Start():
@@ -270,6 +270,7 @@ def _sync(draft: Draft) -> Reply:
     if not draft.context.online:
         message = "no transport can carry the reports; let a collector pull them, or save them to a file"
         draft.notices.append(notices.SyncFailed(code("no-transport"), "no-transport", message))
+        return replace(reply, message=f"nothing was sent: {message}")
     return reply
 
 

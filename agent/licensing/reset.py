@@ -17,10 +17,13 @@ from agent.licensing.reply import Reply, refusal
 _PAGE = 1000
 
 
-def prepare(draft: Draft) -> Reply:
-    """Close all reports and measure nothing more; a start takes it back."""
+def prepare(draft: Draft, discard: bool) -> Reply:
+    """Close all reports and measure nothing more; a start takes it back. Without `discard` refused while a code is
+    installed: the reset would be, and what was saved for it would be in vain."""
     if draft.state.resetting:
         return Reply(message="a factory reset is prepared already")
+    if draft.state.authorization.codes and not discard:
+        return _authorized()
     draft.settle_clock()
     draft.close(draft.in_report(), "factory-reset")
     draft.emit(ResetPrepared(draft.at))
@@ -41,20 +44,34 @@ def run(draft: Draft, discard: bool) -> Reply:
     if unreported and not discard:
         return refusal(
             "unreported-usage",
-            f"{unreported} reports never left this device; prepare the reset and save them, or discard them",
+            f"{_told(unreported)} never left this device: name a file to save them in first (--file), or give them up "
+            "(--discard)",
         )
     if state.authorization.codes and not discard:
-        return refusal("authorization-installed", "return the authorization code first, or discard it")
+        return _authorized()
     # A clock that was set back closes nothing here: there is nothing left to go on with.
     stored = tuple(_stored(draft.context.reads))
     if stored:
         draft.emit(ReportsPurged(draft.at, stored))
     draft.emit(InstanceReset(draft.at, unreported))
     waiting = state.counts.waiting
-    message = f"reset; {unreported} unreported reports were discarded"
+    message = "licensing was reset"
+    if unreported:
+        message += f"; {_told(unreported)} that never left this device went with it"
     if waiting:
-        message += f", and {waiting} that were collected but not acknowledged"
-    return Reply(message=f"{message}. Start the agent anew, with a new key")
+        message += f"; {_told(waiting)} had left it and waited for an acknowledgement"
+    return Reply(message=message)
+
+
+def _authorized() -> Reply:
+    return refusal(
+        "authorization-installed",
+        "an authorization code is installed: return it first (license authorization return), or give it up (--discard)",
+    )
+
+
+def _told(number: int) -> str:
+    return f"{number} report{'' if number == 1 else 's'}"
 
 
 def _stored(reads: ReportReads) -> Iterator[int]:

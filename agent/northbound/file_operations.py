@@ -40,6 +40,7 @@ FILE_CODES: dict[Reason, str] = {
     "bad-name": "platformpathinvalid",
     "no-file": "platformpathinvalid",
     "not-a-file": "platformpathinvalid",
+    "exists": "platformpathinvalid",
     "unreadable": "storagefailtoretrieve",
     "too-long": "messageeventexceedspeer",
     "no-space": "storagefailtostore",
@@ -107,10 +108,10 @@ class FileOperations:
         }
         return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
-    def check(self, argument: str) -> None:
-        """Whether there is a place for a file. Raises Refused."""
+    def check(self, argument: str, *, new: bool = False) -> None:
+        """Whether there is a place for a file, and, where it must be `new`, none of that name. Raises Refused."""
         with file_refusals():
-            self._files.check(argument)
+            self._files.check(argument, new=new)
 
     def save_all(self, argument: str, session: Session) -> Generator[Part, Any, int]:
         """Save every closed report, and count it as delivered; how many. Nothing is closed for it. Raises Refused."""
@@ -125,7 +126,8 @@ class FileOperations:
             selected = self._close_and_select(wanted, session)
             delivered = ACCESS.collects(session.user)
             number = yield from self._to_file(argument, selected, session, delivered=delivered)
-            return {"return-code": SUCCESS, "message": f"{_told(number)} saved", "report-count": number}
+            message = f"{told(number)} saved to {argument}{_undelivered(number, session)}"
+            return {"return-code": SUCCESS, "message": message, "report-count": number}
 
         return save
 
@@ -140,7 +142,7 @@ class FileOperations:
 
         ids = yield write
         yield from self._note(ids, session, delivered)
-        log.info("user %s saved %s to %s", session.user.name, _told(len(ids)), argument)
+        log.info("user %s saved %s to %s", session.user.name, told(len(ids)), argument)
         return len(ids)
 
     def _export(self, given: Tree, session: Session) -> Steps:
@@ -160,7 +162,8 @@ class FileOperations:
 
         ids, content = yield write
         yield from self._note(ids, session, ACCESS.collects(session.user))
-        return {"return-code": SUCCESS, "report-count": len(ids), "content": content}
+        message = f"{told(len(ids))} saved{_undelivered(len(ids), session)}"
+        return {"return-code": SUCCESS, "message": message, "report-count": len(ids), "content": content}
 
     def _import_file(self, given: Tree, session: Session) -> Tree:
         with file_refusals():
@@ -245,9 +248,16 @@ class FileOperations:
         )
 
 
-def _told(number: int) -> str:
+def told(number: int) -> str:
     """How many reports, in words."""
     return f"{number} report{'' if number == 1 else 's'}"
+
+
+def _undelivered(number: int, session: Session) -> str:
+    """What is to be known of a save that is no delivery (design: Reads with a consequence)."""
+    if not number or ACCESS.collects(session.user):
+        return ""
+    return f"; not counted as delivered: {session.user.name} is not of the group collector"
 
 
 def _nothing() -> None:

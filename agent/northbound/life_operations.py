@@ -22,7 +22,7 @@ from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, Refused, answered, online, through
 from agent.northbound.commit import Committer
-from agent.northbound.file_operations import FileOperations
+from agent.northbound.file_operations import FileOperations, told
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +69,24 @@ class LifeOperations:
         who, argument = session.user.name, given.get("file-path")
         saved = 0
         if argument is not None:
-            saved = yield from self._save(argument, session)
+            saved = yield from self._save(argument, given["discard"], session)
         reply = self._committer.serve(FactoryReset(given["discard"], who))
         if reply.code != SUCCESS:
             self._go_on()
             return answered(reply)
         log.warning("user %s reset licensing: %s", who, reply.message)
         self._begin(self._rekey)
-        return {"return-code": SUCCESS, "message": reply.message} | ({"report-count": saved} if argument else {})
+        if argument is None:
+            return answered(reply)
+        message = f"{told(saved)} {'was' if saved == 1 else 'were'} saved to {argument}; {reply.message}"
+        return {"return-code": SUCCESS, "message": message, "report-count": saved}
 
-    def _save(self, argument: str, session: Session) -> Generator[Part, Any, int]:
+    def _save(self, argument: str, discard: bool, session: Session) -> Generator[Part, Any, int]:
         """Close and save all that is to be reported. Where that fails the instance goes on."""
-        self._saving.check(argument)
-        self._committer.serve(PrepareReset(session.user.name))
+        self._saving.check(argument, new=True)
+        prepared = self._committer.serve(PrepareReset(session.user.name, discard))
+        if prepared.code != SUCCESS:
+            raise Refused(prepared.code, prepared.message)
         try:
             return (yield from self._saving.save_all(argument, session))
         except BaseException:

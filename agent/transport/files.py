@@ -17,7 +17,7 @@ import secrets
 import stat
 from typing import Literal
 
-Reason = Literal["bad-name", "no-file", "not-a-file", "unreadable", "too-long", "no-space", "not-written"]
+Reason = Literal["bad-name", "no-file", "not-a-file", "exists", "unreadable", "too-long", "no-space", "not-written"]
 
 PLACES = ("flash", "bootflash")
 """What may stand before the colon."""
@@ -72,10 +72,13 @@ class Folders:
             raise FileError("too-long", f"{_shown(argument)} has more than {limit} bytes: no licence file is that long")
         return data
 
-    def check(self, argument: str) -> None:
-        """Whether `write` would find a place to put a file. Raises FileError."""
+    def check(self, argument: str, *, new: bool = False) -> None:
+        """Whether `write` would find a place to put a file, and, where it must be `new`, none there yet. Raises
+        FileError."""
         with self._parent(argument) as (folder, name), _explained(argument, "not-written"):
-            _check_regular(folder, name, argument, missing_is_fine=True)
+            found = _check_regular(folder, name, argument, missing_is_fine=True)
+            if new and found:
+                raise FileError("exists", f"{_shown(argument)} exists already and is not replaced: choose another name")
 
     def write(self, argument: str, pieces: Iterable[bytes]) -> None:
         """Put a file in place, durable on return; one of that name is replaced. Raises FileError."""
@@ -139,17 +142,19 @@ def remove_drafts(folder: Path) -> None:
         entry.unlink(missing_ok=True)
 
 
-def _check_regular(folder: int, name: str, argument: str, *, missing_is_fine: bool) -> None:
-    """Raises FileError where the name stands for anything but a regular file; nothing is opened for that."""
+def _check_regular(folder: int, name: str, argument: str, *, missing_is_fine: bool) -> bool:
+    """Whether there is such a file. Raises FileError where the name stands for anything but a regular file; nothing is
+    opened for that."""
     try:
         mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:
         if missing_is_fine:
-            return
+            return False
         raise
     if not stat.S_ISREG(mode):
         kind = next((word for test, word in _KINDS if test(mode)), "not a regular file")
         raise FileError("not-a-file", f"{_shown(argument)} is {kind}: name a regular file")
+    return True
 
 
 @contextlib.contextmanager

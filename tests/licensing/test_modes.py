@@ -176,7 +176,7 @@ def test_a_reset_that_would_lose_usage_is_refused(device: Device) -> None:
     assert (refused.reply.code, refused.reply.reason) == ("msgexecinprogress", "unreported-usage")
     assert refused.events == ()
     assert device.state.to_json() == before
-    assert "1 reports" in refused.reply.message
+    assert "1 report never left" in refused.reply.message
 
 
 def test_prepare_save_reset_and_a_new_life(device: Device, authority: Authority) -> None:
@@ -198,7 +198,7 @@ def test_prepare_save_reset_and_a_new_life(device: Device, authority: Authority)
     floors, number = device.state.floors, device.state.next_report_id
     done = device.do(FactoryReset(discard=True), after=5)
     assert done.notices == (notices.InstanceWasReset(0),)
-    assert "1 that were collected but not acknowledged" in done.reply.message
+    assert "1 report had left it and waited for an acknowledgement" in done.reply.message
     assert device.store.reports.rows == {}
     state = device.state
     assert (state.epoch, state.running, state.licences, state.trust) == ("", False, {}, None)
@@ -256,4 +256,4 @@ def test_a_discarding_reset_says_what_it_gives_up(device: Device) -> None:
     device.close(after=60)
     told = device.do(FactoryReset(discard=True), after=60)
     assert told.notices == (notices.InstanceWasReset(2),)
-    assert "2 unreported reports were discarded" in told.reply.message
+    assert "2 reports that never left this device went with it" in told.reply.message

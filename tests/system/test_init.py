@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.kit import PASSWORD, STATE_URI, Authority, Device, agent
+from tests.system.kit import PASSWORD, Authority, Device, agent
 
 
 @pytest.fixture(scope="module")
@@ -248,17 +248,13 @@ def test_a_trust_anchor_is_added_once_and_only_while_nothing_runs(tmp_path: Path
     assert device.tool("trust-anchor", "add", authority.anchor) == (0, "1 trust anchor installed\n", "")
     again = device.tool("trust-anchor", "add", authority.anchor)
     assert (again.code, "rotate" in again.err) == (1, True)
+    saved, answer = tmp_path / "usage.xml", tmp_path / "ACK.xml"
     with device.running():
-        (key,) = device.closed(voice_session=0)
-        with device.http("collector") as caller:
-            report = caller.get(f"{STATE_URI}/slp-agent:rum-reports-closed={key.replace(',', '%2C')}/document")
-        assert authority.tool("submit", written(tmp_path / "r.json", report)).code == 1
+        (key, *_) = device.closed(network_advantage=4)
+        assert device.tool("license", "save", "usage", "all", saved, "--here").code == 0
+        assert authority.tool("submit", saved).code == 1
         authority.approve(key.rpartition(",REPORT:")[0])
-        answer = authority.tool("submit", tmp_path / "r.json", "--output", tmp_path / "ACK.xml")
-        assert answer.code == 0, answer.err
-        assert device.tool("license", "import", tmp_path / "ACK.xml", "--here").code == 0
-
-
-def written(file: Path, text: str) -> Path:
-    file.write_text(text)
-    return file
+        done = authority.tool("submit", saved, "--output", answer)
+        assert done.code == 0, done.err
+        done = device.tool("license", "import", answer, "--here")
+        assert done.code == 0, done.err

@@ -52,8 +52,8 @@ class Operator:
         assert code == 0, told
         return told
 
-    def refused(self, *words: str) -> str:
-        code, told = self.run(*words)
+    def refused(self, *words: str, given: str = "") -> str:
+        code, told = self.run(*words, given=given)
         assert code == 1, told
         assert told.startswith("slp-agent: ") or "\nslp-agent: " in told
         return told
@@ -93,11 +93,15 @@ def authority() -> Authority:
     return Authority(serial=int(time.time()))
 
 
-def test_saving_prints_nothing(operator: Operator) -> None:
-    """Scripts expect empty output of a save (slp-facts section 11)."""
+def test_saving_says_what_it_did(operator: Operator) -> None:
+    """On standard error: scripts expect an empty standard output of a save (slp-facts section 11)."""
     operator.ok("usage", "set", "voice-session", "3")
     for words in (["all"], ["unreported"], ["days", "3"]):
-        assert operator.ok("license", "save", "usage", *words, "flash:usage.xml") == ""
+        done = CliRunner().invoke(
+            cli, ["license", "save", "usage", *words, "flash:usage.xml", "--state-dir", str(operator.folder)]
+        )
+        assert (done.exit_code, done.stdout) == (0, "")
+        assert re.match(r"\d+ reports? saved to flash:usage.xml", done.stderr)
         assert (operator.flash / "usage.xml").read_bytes().startswith(b"<smartLicense>")
 
 
@@ -117,9 +121,11 @@ def report(operator: Operator) -> str:
 
 
 def test_one_report(operator: Operator, report: str, tmp_path: Path) -> None:
-    assert operator.ok("license", "save", "usage", "rum-id", report, "flash:one.xml") == ""
+    assert operator.ok("license", "save", "usage", "rum-id", report, "flash:one.xml").startswith(
+        "1 report saved to flash:one.xml; not counted as delivered"
+    )
     here = tmp_path / "one.xml"
-    assert operator.ok("license", "save", "usage", "rum-id", report, str(here), "--here") == ""
+    assert operator.ok("license", "save", "usage", "rum-id", report, str(here), "--here").startswith("1 report saved")
     assert read_usage(here.read_bytes()).reports == read_usage((operator.flash / "one.xml").read_bytes()).reports
     told = operator.refused("license", "save", "usage", "rum-id", "7", "flash:x.xml")
     assert "requesteditemnotfound" in told
@@ -146,7 +152,7 @@ def test_reports_are_shown_and_not_delivered(operator: Operator, report: str) ->
 def test_save_to_a_file_here(operator: Operator, tmp_path: Path) -> None:
     for words in (["all"], ["unreported"], ["days", "3"]):
         here = tmp_path / words[0]
-        assert operator.ok("license", "save", "usage", *words, str(here), "--here") == ""
+        assert operator.ok("license", "save", "usage", *words, str(here), "--here")
         assert here.read_bytes().startswith(b"<smartLicense>")
     assert "cannot write" in operator.refused("license", "save", "usage", "all", str(tmp_path / "no" / "x"), "--here")
 
@@ -163,10 +169,10 @@ def test_refusals_have_code_and_reason(operator: Operator) -> None:
 def test_import(operator: Operator, authority: Authority, tmp_path: Path) -> None:
     policy = authority.policy(Device(), PolicyTerms("By CLI"))  # type: ignore[arg-type]
     (operator.flash / "policy.xml").write_bytes(authority.file(policy))
-    assert operator.ok("license", "import", "flash:policy.xml") == "Import Data Successful\n"
+    assert operator.ok("license", "import", "flash:policy.xml").startswith("policy: success: ")
     here = tmp_path / "policy.xml"
     here.write_bytes(authority.file(policy))
-    assert operator.ok("license", "import", str(here), "--here") == "Import Data Successful\n"
+    assert operator.ok("license", "import", str(here), "--here").endswith("Import Data Successful\n")
     assert "Policy name: By CLI" in operator.ok("show", "license", "status")
 
 
@@ -183,13 +189,17 @@ def test_an_import_that_is_partly_refused_names_the_document(operator: Operator,
 
 
 def test_trust(operator: Operator, authority: Authority, tmp_path: Path) -> None:
-    assert operator.ok("license", "save", "trust-request", "flash:trust.xml") == ""
+    assert (
+        operator.ok("license", "save", "trust-request", "flash:trust.xml") == "trust request saved to flash:trust.xml\n"
+    )
     here = tmp_path / "trust.xml"
     operator.ok("license", "save", "trust-request", str(here), "--here")
     for content in ((operator.flash / "trust.xml").read_bytes(), here.read_bytes()):
         assert isinstance(authority.request(Device(), content).request, TrustRequest)  # type: ignore[arg-type]
-    assert "requested" in operator.ok("license", "trust", "idtoken", "TOKEN", "local")
-    assert "requested" in operator.ok("license", "trust", "idtoken", "-", "all", "--force", given="TOKEN\n")
+    assert "no transport can carry" in operator.refused("license", "trust", "idtoken", "TOKEN", "local")
+    assert "no transport can carry" in operator.refused(
+        "license", "trust", "idtoken", "-", "all", "--force", given="TOKEN\n"
+    )
 
 
 def test_authorization(operator: Operator, authority: Authority) -> None:
@@ -213,17 +223,19 @@ def test_authorization(operator: Operator, authority: Authority) -> None:
     )
 
     (operator.flash / "code.xml").write_bytes(authority.file(authority.code(device, ("hseck9", 1))))  # type: ignore[arg-type]
-    assert operator.ok("license", "import", "flash:code.xml") == "Import Data Successful\n"
+    assert operator.ok("license", "import", "flash:code.xml").endswith("Import Data Successful\n")
     (operator.flash / "code.xml").write_bytes(authority.file(authority.code(device, ("hseck9", 3))))  # type: ignore[arg-type]
     told = operator.ok("license", "import", "flash:code.xml")
-    assert re.fullmatch(r"Import Data Successful\nConfirmation code: [0-9a-f]{8}\n", told)
+    assert re.search(r"Import Data Successful\nConfirmation code: [0-9a-f]{8}\n", told)
     shown = operator.ok("show", "license", "authorization")
     assert "      Status: SMART AUTHORIZATION INSTALLED on " in shown
     assert re.search(r"      Last Confirmation code: [0-9a-f]{8}\n", shown)
     assert "    Total available count: 3\n    Enforcement type: EXPORT RESTRICTED\n" in shown
     operator.ok("license", "permission", "hseck9", "--count", "3", "--throughput", "10000")
     assert "refused: taginvalid" in operator.refused("license", "authorization", "request", "add", "x", "--online")
-    operator.ok("license", "authorization", "request", "add", "throughput-tier-2", "--online")
+    assert "no transport can carry" in operator.refused(
+        "license", "authorization", "request", "add", "throughput-tier-2", "--online"
+    )
 
     returned = operator.ok("license", "authorization", "return", "local", "offline", "flash:return.xml")
     assert re.fullmatch(r"Return code: \S+\n", returned)
@@ -270,7 +282,8 @@ def test_everything(operator: Operator, report: str) -> None:
 def test_sync_says_what_became_of_it(operator: Operator) -> None:
     operator.ok("usage", "set", "voice-session", "2")
     # how many depends on the second: a report that has measured nothing stays open
-    assert re.fullmatch(r"\d+ reports? closed; being sent\n", operator.ok("license", "sync"))
+    told = operator.refused("license", "sync")
+    assert re.fullmatch(r"slp-agent: \d+ reports? closed; nothing was sent: no transport can carry .+\n", told)
 
 
 def test_factory_reset_asks_refuses_and_saves_first(operator: Operator) -> None:

@@ -39,7 +39,8 @@ def test_a_save_closes_writes_and_tells(rig: Rig, name: str) -> None:
     answer = rig.invoke(name, {"file-path": "flash:usage.xml"})
     assert answer == {
         "return-code": "success",
-        "slp-agent:message": "2 reports saved",
+        "slp-agent:message": "2 reports saved to flash:usage.xml; "
+        "not counted as delivered: ada is not of the group collector",
         "slp-agent:report-count": 2,
     }
     file = read_usage((rig.flash / "usage.xml").read_bytes())
@@ -89,7 +90,11 @@ def test_one_report_inline_and_as_a_file(rig: Rig) -> None:
     used(rig, days=1)
     keys = [entry["rum-report-key"] for entry in rig.part("rum-reports-closed-keys")]
     saved = rig.invoke("rum-save-usage-report", {"file-path": "a", "rum-report-key": keys[1]})
-    assert saved == {"return-code": "success", "message": "1 report saved", "report-count": 1}
+    assert saved == {
+        "return-code": "success",
+        "message": "1 report saved to a; not counted as delivered: ada is not of the group collector",
+        "report-count": 1,
+    }
     inline = rig.invoke("export-usage", {"rum-report-key": keys[1]})
     assert inline["content"].encode() == (rig.flash / "a").read_bytes()
     assert list(read_usage((rig.flash / "a").read_bytes()).reports) == [rig.documents()[1]]

@@ -48,7 +48,7 @@ def test_reporting_at_once(rig: Rig, name: str) -> None:
         assert answer["rum-report-key"] == keys
     failed = told(rig, "sync-failed")
     assert failed["return-code"] == "transportnotavailable"
-    assert failed["message"]
+    assert failed["message"] in answer["message" if name == "sync" else "slp-agent:message"]
 
 
 @pytest.mark.parametrize(
@@ -102,6 +102,8 @@ def test_a_reset_that_saves_first(rig: Rig) -> None:
     answer = rig.invoke("factory-reset", {"file-path": "flash:last.xml"})
     assert answer["return-code"] == "success", answer
     assert answer["report-count"] == 4
+    assert answer["message"].startswith("4 reports were saved to flash:last.xml; licensing was reset")
+    assert "start the agent" not in answer["message"].lower()
     reports = [
         read_payload(json.loads(one)["payload"]) for one in read_usage((rig.flash / "last.xml").read_bytes()).reports
     ]
@@ -123,6 +125,34 @@ def test_a_reset_that_saves_first(rig: Rig) -> None:
     assert rig.invoke("import-code", {"content": rig.ack().decode()})["return-code"] == "success"
 
 
+def test_the_file_of_a_reset_replaces_nothing(rig: Rig) -> None:
+    used(rig)
+    rig.invoke("rum-save-usage-all", {"file-path": "a"})
+    before, state = (rig.flash / "a").read_bytes(), rig.state
+    answer = rig.invoke("factory-reset", {"file-path": "a"})
+    assert answer["return-code"] == "platformpathinvalid"
+    assert "choose another name" in answer["message"]
+    assert rig.state is state
+    assert (rig.flash / "a").read_bytes() == before
+
+
+def test_a_save_that_is_no_delivery_says_so(rig: Rig) -> None:
+    """docs/models.md, Files: an administrator's save leaves the reports to be collected."""
+    used(rig)
+    saved = rig.invoke("rum-save-usage-all", {"file-path": "a"})["slp-agent:message"]
+    assert saved.startswith("2 reports saved to a; not counted as delivered")
+    assert "not counted as delivered" in rig.invoke("export-usage")["message"]
+    refused = rig.invoke("factory-reset")["message"]
+    assert "--file" in refused
+    assert "--discard" in refused
+    assert (
+        rig.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)["slp-agent:message"] == "2 reports saved to a"
+    )
+    for licence in ("advantage", "sessions"):
+        rig.use(licence, 0)
+    assert rig.invoke("factory-reset")["return-code"] == "success"
+
+
 def test_a_reset_that_discards(rig: Rig) -> None:
     used(rig)
     rig.invoke("close-reports")
@@ -142,16 +172,15 @@ def test_reports_that_a_collector_has_do_not_hinder(rig: Rig) -> None:
 
 
 def test_an_installed_code_hinders(rig: Rig) -> None:
-    """It is to be returned first: the authority counts it as used otherwise. What was saved stays saved."""
+    """It is to be returned first: the authority counts it as used otherwise. Nothing is saved for a refused reset."""
     install(rig, rig.authority.code(rig.device, ("hseck9", 1)))
     used(rig)
     answer = rig.invoke("factory-reset", {"file-path": "a"})
     assert answer["return-code"] != "success"
-    assert "return the authorization code" in answer["message"]
+    assert "return it first" in answer["message"]
     assert not rig.state.resetting
-    rig.advance(1000)
-    rig.invoke("close-reports")
-    assert len(rig.documents()) == 4
+    assert not (rig.flash / "a").exists()
+    assert rig.documents() == []
     assert rig.invoke("factory-reset", {**DISCARD, "file-path": "a"})["return-code"] == "success"
     assert rig.part("imported-authorizations").get("authorization-list", []) == []
 
