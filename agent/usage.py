@@ -33,7 +33,11 @@ _ASK = "ask-permission"
 
 
 class UsageUnavailable(Exception):  # noqa: N818 - says what is the case
-    """The agent cannot be reached, or broke off: nothing is known about the request. Trying again is safe."""
+    """The agent cannot be reached, or broke off: whether the request took place is not known.
+
+    Stating a count again, asking and reading are safe. Peripherals that are stated again may stand in reports twice;
+    of any other operation it is to be looked up first whether it took place.
+    """
 
 
 class UsageRefused(Exception):  # noqa: N818
@@ -127,6 +131,8 @@ class Client:
     def _unavailable(self, error: Exception) -> UsageUnavailable:
         self.close()
         what = str(error) or type(error).__name__
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return UsageUnavailable(f"{self._where}: {what}: give its CA file with --ca (ca.crt of its state folder)")
         return UsageUnavailable(f"no answer from {self._where}: {what}; is the agent running?")
 
     def close(self) -> None:

@@ -12,9 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-anchored, results = sys.argv[1:2] == ["--anchor"], []
-anchor = x509.load_pem_x509_certificate(Path(sys.argv[2]).read_bytes()) if anchored else None
-for text in [Path(name).read_text() for name in sys.argv[3 if anchored else 1 :]] or [sys.stdin.read()]:
+results = (sys.argv[1:2] in (["-h"], ["--help"]) and sys.exit(print(__doc__))) or []
+anchor = x509.load_pem_x509_certificate(Path(sys.argv[2]).read_bytes()) if sys.argv[1:2] == ["--anchor"] else None
+for text in [Path(name).read_text() for name in sys.argv[3 if anchor else 1 :]] or [sys.stdin.read()]:
     while text := text.strip():
         try:
             if text.startswith("<"):

@@ -119,7 +119,7 @@ def import_(client: Client, file: File, here: Here = False) -> None:
             fail(f"cannot read {file}: {error.strerror if isinstance(error, OSError) else error}")
         output = call(client, OWN, "import-code", content=content)
     else:
-        output = call(client, CSL, "import-file", file_path=file)
+        output = _filed(call(client, CSL, "import-file", file_path=file), file)
     documents = output.get("document", ())
     for document in documents:
         # the refusal of a single document is that of the whole
@@ -270,7 +270,14 @@ def _save(client: Client, file: str, here: bool, rpc: str, **which: Any) -> None
         _write(file, accepted(call(client, OWN, "export-usage", **which)))
         return
     days = {name: value for name, value in which.items() if name == "days"}
-    _say(accepted(call(client, CSL, rpc, file_path=file, **days)))
+    _say(accepted(_filed(call(client, CSL, rpc, file_path=file, **days), file)))
+
+
+def _filed(output: dict[str, Any], file: str) -> dict[str, Any]:
+    """The output, with a hint where FILE was meant to be on this machine."""
+    if output["return-code"] == "platformpathinvalid" and file.startswith(("/", "./", "../", "~")):
+        return output | {"message": f"{output.get('message', '')}; for a file on this machine add --here"}
+    return output
 
 
 def _say(output: dict[str, Any]) -> None:

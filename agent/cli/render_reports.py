@@ -131,6 +131,11 @@ def _authorizations(state: Tree) -> Iterator[str]:
         ):
             if f"slp-agent:{leaf}" in held:
                 yield f"      {label}: {held[f'slp-agent:{leaf}']}"
+    waiting = held.get("slp-agent:request")
+    if waiting:
+        yield f"      Requested on {render.when(waiting['request-time'])}, no code came yet:"
+        for one in waiting["entitlement"]:
+            yield f"        {one['entitlement-tag']}, count {one['count']}"
     yield ""
     if held.get("authorization-list"):
         yield "Authorizations:"

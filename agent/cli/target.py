@@ -35,6 +35,8 @@ def connect(state_dir: Path | None, socket: Path | None, url: str | None, user: 
     if socket is not None:
         return Client.local(socket)
     if url is None and state_dir is not None:
+        if not state_dir.is_dir():
+            fail(f"there is no state folder {state_dir}: make one with slp-agent init, or name it with --state-dir")
         return Client.local(state_dir / SOCKET)
     if url is None:
         fail("name the agent: --state-dir or --socket for one on this machine, or --url https://HOST:PORT/restconf")

@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.target import STATE_INFO, AsJson, ask, get, on_agent
+from agent.cli.target import STATE_INFO, AsJson, ask, fail, get, on_agent
 from agent.usage import Client, Recorder
+
+_PIPED = 10_000
+"""Columns where there is no screen: more than any entry needs."""
 
 cli = typer.Typer(help="Usage by licence.", no_args_is_help=True)
 
@@ -28,6 +31,9 @@ def set_(
     ] = None,
 ) -> None:
     """Set the count of a licence."""
+    for key in (*(added or ()), *(removed or ())):
+        if not key.startswith("PID:") or ",SN:" not in key:
+            fail(f"--added and --removed take PID:…,SN:…, not {key!r:.80}")
     ask(lambda: Recorder(client).record(name, count, added=added or (), removed=removed or ()))
 
 
@@ -54,5 +60,4 @@ def list_(client: Client, as_json: AsJson = False) -> None:
     for row in rows:
         table.add_row(row["name"], str(row["count"]), row["entitlement-tag"])
     # a pipe has no width: whoever reads it wants each entry on its line
-    console = Console()
-    console.print(table, width=None if console.is_terminal else sys.maxsize)
+    Console(width=None if sys.stdout.isatty() else _PIPED).print(table)

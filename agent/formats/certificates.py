@@ -203,6 +203,11 @@ def check_chain(certificate: Certificate, anchors: Sequence[bytes], now: int, sk
                 raise NotASigner("the trust anchor is not a certificate authority; install the authority's root")
             anchor.check_time(now, skew)
             return
+    if not anchors:
+        raise UntrustedSigner(
+            f"{certificate.what} cannot be checked: no trust anchor is installed; stop the agent and give it the "
+            "authority's (slp-agent trust-anchor add FILE)"
+        )
     raise UntrustedSigner(
         f"{certificate.what} was issued by none of the {len(anchors)} trust anchors; "
         "give this instance the root of the authority that issued the document"

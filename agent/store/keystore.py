@@ -108,7 +108,7 @@ def open_key_file(path: Path) -> SealingKey:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise KeystoreError(f"key file {path} is not a regular file: name the file that init made")
+            raise KeystoreError(f"key file {path} is not a regular file: put the one that init made there")
         if status.st_mode & 0o077:
             raise KeystoreError(
                 f"key file {path} has mode {stat.S_IMODE(status.st_mode):04o}, so others can use it: chmod 600 {path}"
@@ -120,12 +120,12 @@ def open_key_file(path: Path) -> SealingKey:
             raise ValueError("has another form")
         return SealingKey(base64.b64decode(text.removeprefix(_KEY_FILE_MAGIC), altchars=b"-_", validate=True))
     except FileNotFoundError as error:
-        raise KeystoreError(f"there is no key file {path}: name the one that was made with the state folder") from error
+        raise KeystoreError(f"there is no key file {path}: put the one that init made back there") from error
     except OSError as error:
         raise KeystoreError(f"cannot read key file {path}: {error.strerror}; run as the user that owns it") from error
     except (ValueError, binascii.Error):
         # Without the cause: its text or its frames could hold a part of the key.
-        raise KeystoreError(f"{path} is not a key file of slp-agent: name the one that init made") from None
+        raise KeystoreError(f"{path} is not a key file of slp-agent: put the one that init made back there") from None
 
 
 class Keystore:

@@ -70,7 +70,7 @@ def test_a_key_file_may_be_read_only(key_file: Path) -> None:
 
 
 def test_a_key_file_that_is_not_one_is_refused_without_showing_it(tmp_path: Path, key_file: Path) -> None:
-    with pytest.raises(KeystoreError, match=r"there is no key file .*none: name the one that was made"):
+    with pytest.raises(KeystoreError, match=r"there is no key file .*none: put the one that init made back"):
         open_key_file(tmp_path / "none")
     with pytest.raises(KeystoreError, match="is not a regular file"):
         open_key_file(tmp_path)
@@ -88,7 +88,7 @@ def test_a_key_file_that_is_not_one_is_refused_without_showing_it(tmp_path: Path
     ):
         key_file.write_bytes(data)
         with pytest.raises(
-            KeystoreError, match="is not a key file of slp-agent: name the one that init made"
+            KeystoreError, match="is not a key file of slp-agent: put the one that init made back"
         ) as caught:
             open_key_file(key_file)
         assert caught.value.__cause__ is None

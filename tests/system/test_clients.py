@@ -80,6 +80,11 @@ def test_verified_by_an_outsider(reports: dict[str, str], tmp_path: Path) -> Non
     assert (done.code, done.out.count("OK PID:"), done.out.splitlines()[voice][:6]) == (1, 2, "FAILED")
 
 
+def test_verify_report_has_help() -> None:
+    done = script("verify_report.py", "--help")
+    assert (done.code, "--anchor PEM" in done.out, done.err) == (0, True, "")
+
+
 @pytest.mark.parametrize("name", ["pull_rum.py", "install_code.py"])
 def test_scripts_to_copy_are_short(name: str) -> None:
     assert len((SCRIPTS / name).read_text().splitlines()) <= 60
@@ -148,7 +153,8 @@ def test_pull_script_without_reports(tmp_path: Path) -> None:
     with device.running():
         for words in ((device.netconf,), (device.restconf, "--ca", device.ca)):
             done = script("pull_rum.py", words[0], tmp_path / "out", "--user", "reader", *words[1:])
-            assert done == (0, "", "")
+            assert (done.code, done.out) == (0, "")
+            assert "close-reports" in done.err
         wrong = {"SLP_PASSWORD": "wrong"}
         done = script("pull_rum.py", device.netconf, tmp_path / "out", "--user", "reader", env=wrong)
         assert (done.code, "AuthenticationError" in done.err) == (1, True)
@@ -157,6 +163,24 @@ def test_pull_script_without_reports(tmp_path: Path) -> None:
         )
         assert (done.code, "401" in done.err, "access-denied" in done.err) == (1, True, True)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["pull_rum.py", "install_code.py"])
+def test_what_goes_wrong_is_one_line(device: Device, tmp_path: Path, name: str) -> None:
+    """No password, a wrong one, a closed port, a certificate that nobody vouches for."""
+    (tmp_path / "file").write_text("<smartLicense/>")
+    last = tmp_path / ("out" if name == "pull_rum.py" else "file")
+    for words, env in (
+        ((device.netconf,), {"SLP_PASSWORD": "wrong"}),
+        (("127.0.0.1:1",), {}),
+        (("https://127.0.0.1:1/restconf", "--ca", device.ca), {}),
+        ((device.restconf,), {}),
+        ((device.restconf, "--ca", device.ca), {"SLP_PASSWORD": "wrong"}),
+    ):
+        done = script(name, words[0], last, "--user", "collector", *words[1:], env=env)
+        assert (done.code, done.out, len(done.err.splitlines())) == (1, "", 1), done
+    done = tool("env", "-u", "SLP_PASSWORD", sys.executable, SCRIPTS / name, device.netconf, last, "--user", "x")
+    assert (done.code, "SLP_PASSWORD" in done.err, len(done.err.splitlines())) == (1, True, 1), done
 
 
 # Habits of scripts in the field (slp-facts 11)

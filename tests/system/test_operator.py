@@ -305,7 +305,8 @@ def test_remote(device: Device, tmp_path: Path) -> None:
     done = agent("usage", "set", "voice-session", "4", *remote, "reader")
     assert (done.code, "refused: access-denied" in done.err) == (1, True)
     for words, env, message in (
-        (("--url", device.restconf, "--user", "reader"), {}, "certificate verify failed"),
+        (("--url", device.restconf, "--user", "reader"), {}, "its CA file with --ca"),
+        (("--state-dir", tmp_path / "none"), {}, "there is no state folder"),
         ((*remote, "reader"), {"SLP_PASSWORD": "wrong"}, "access-denied"),
         (("--url", device.restconf, "--ca", tmp_path / "none", "--user", "reader"), {}, "cannot be used"),
         (("--url", "http://127.0.0.1:1/restconf", "--user", "reader"), {}, "expected https://HOST:PORT/restconf"),
@@ -334,6 +335,7 @@ COMMANDS = (
     "run",
     "check",
     "user add",
+    "trust-anchor add",
     "usage set",
     "usage list",
     "show license status",

@@ -26,7 +26,12 @@ def at_the_shell(typed: Callable[[str], str], folder: str) -> None:
     for line in lines:
         words = [WORDS.get(word, word) for word in line.split() if word != "[--here]"]
         told = typed(f"{folder}\n{' '.join(words)} 2>&1 && echo done || echo code $?")
-        assert told.endswith("done\n") or (told.startswith("slp-agent: refused: ") and told.endswith("code 1\n")), told
+        assert told.endswith("done\n") or (
+            told.startswith(
+                ("slp-agent: refused: ", "slp-agent: no trust", "slp-agent: 1 report", "slp-agent: 0 reports")
+            )
+            and told.endswith("code 1\n")
+        ), told
 
 
 def steps(session: str) -> list[str]:

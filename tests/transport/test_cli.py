@@ -93,6 +93,11 @@ def authority() -> Authority:
     return Authority(serial=int(time.time()))
 
 
+def test_a_tag_stays_whole_in_a_pipe(operator: Operator) -> None:
+    told = operator.ok("usage", "list")
+    assert re.search(r"(?m)^ ?voice-session +\d+ +regid\.\S+_e4a19d38-8c27-5f4b-a7d9-0b6e2c5f1a76 *$", told)
+
+
 def test_saving_says_what_it_did(operator: Operator) -> None:
     """On standard error: scripts expect an empty standard output of a save (slp-facts section 11)."""
     operator.ok("usage", "set", "voice-session", "3")
@@ -164,6 +169,8 @@ def test_refusals_have_code_and_reason(operator: Operator) -> None:
     told = operator.refused("license", "import", "flash:bad.xml")
     assert re.fullmatch(r"slp-agent: refused: missingentry: the file holds none of .+\n", told)
     assert "cannot read" in operator.refused("license", "import", "/none", "--here")
+    assert "add --here" in operator.refused("license", "import", "/none.xml")
+    assert "PID:…,SN:…" in operator.refused("usage", "set", "voice-session", "1", "--added", "AP1")
 
 
 def test_import(operator: Operator, authority: Authority, tmp_path: Path) -> None:
@@ -212,6 +219,8 @@ def test_authorization(operator: Operator, authority: Authority) -> None:
     assert "refused: noauthorizationinstalled" in operator.refused("license", "permission", "hseck9")
     assert "250 Mbps" in operator.refused("license", "permission", "network-advantage", "--throughput", "500")
     operator.ok("license", "authorization", "request", "add", "hseck9", "local", "--count", "2")
+    waiting = operator.ok("show", "license", "authorization")
+    assert re.search(r"Requested on .+, no code came yet:\n +\S+HSECK9\S+, count 2\n", waiting)
     operator.ok("license", "authorization", "request", "save", "flash:request.xml")
     signed = authority.request(device, (operator.flash / "request.xml").read_bytes())  # type: ignore[arg-type]
     assert isinstance(signed.request, AuthorizationRequest)
