@@ -205,8 +205,8 @@ def check_chain(certificate: Certificate, anchors: Sequence[bytes], now: int, sk
             return
     if not anchors:
         raise UntrustedSigner(
-            f"{certificate.what} cannot be checked: no trust anchor is installed; stop the agent and give it the "
-            "authority's (slp-agent trust-anchor add FILE)"
+            f"{certificate.what} cannot be checked: no trust anchor is installed; give the authority's by "
+            "slp-agent init --trust-anchor, or later, while the agent is stopped, by slp-agent trust-anchor add"
         )
     raise UntrustedSigner(
         f"{certificate.what} was issued by none of the {len(anchors)} trust anchors; "

@@ -12,15 +12,12 @@ _CSL = "/cisco-smart-license:"
 _AUTHORIZED = f"{STATE_INFO}/imported-authorizations"
 _ONE_UDI = "an entry for each UDI: a product instance that stands alone has one"
 _ONE_KIND = "a notification tells of one code"
-_SAYS_WHY = "says why it was refused, and there is one reason that this RPC refuses for"
 _NEVER_REFUSED = "there is nothing to refuse: it has no input and needs nothing"
 
 OPERATIONS: dict[str, str] = {
     "/slp-agent:close-reports/output/return-code": _NEVER_REFUSED,
     "/slp-agent:export-trust-request/output/return-code": _NEVER_REFUSED,
     "/slp-agent:export-trust-request/output/message": _NEVER_REFUSED,
-    "/slp-agent:sync/output/message": _SAYS_WHY,
-    f"{_CSL}renew-auth/output/slp-agent:message": _SAYS_WHY,
     "/slp-agent:ask-permission/output/throughput-limit": "one number, or no limit",
     "/slp-agent:rum-save-usage-report/output/report-count": "it saves the one report that is named",
 }

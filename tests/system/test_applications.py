@@ -46,7 +46,7 @@ def test_peripherals_from_an_application_and_the_command_line(device: Device) ->
     assert [[udi.key for udi in row.removed] for row in rows] == [[], [AP]]
     done = device.tool("usage", "set", "voice-session", "2", "--added", "nonsense")
     assert done.code == 1
-    assert "added-peripheral" in done.err
+    assert "--added and --removed take PID:" in done.err
 
 
 def test_permission_is_an_answer(device: Device) -> None:
