@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 import logging
 from pathlib import Path
@@ -152,19 +152,25 @@ def build(
         validator=best_validator(schema),
         begin=committer.begin,
         stored=committer.config,
+        documents=committer.documents,
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
     )
-    monitoring.watch(dispatch.sessions, dispatch.running)
+    monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
     return Agent(dispatch, committer, announced, tell.notifier, rekey)
 
 
-def load_schema() -> Schema:
-    """The compiled models as they are installed."""
+def load_schema(*, startup: bool = False, urls: bool = False) -> Schema:
+    """The compiled models as they are installed, with the features of ietf-netconf that this run offers."""
     with resources.as_file(resources.files("bindings") / "schema.json") as file:
-        return Schema.read(Path(file))
+        schema = Schema.read(Path(file))
+    off = {name for name, on in (("startup", startup), ("url", urls)) if not on}
+    netconf = schema.modules["ietf-netconf"]
+    offered = tuple(name for name in netconf.features if name not in off)
+    schema.modules["ietf-netconf"] = replace(netconf, features=offered)
+    return schema
 
 
 def version() -> str:

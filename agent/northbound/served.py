@@ -64,22 +64,28 @@ PUBLISHED = LEGACY | frozenset(
 
 FRONT_END = frozenset(
     f"{_NETCONF}{name}"
-    for name in ("get", "get-config", "edit-config", "lock", "unlock", "close-session", "kill-session")
+    for name in (
+        "get",
+        "get-config",
+        "edit-config",
+        "copy-config",
+        "delete-config",
+        "lock",
+        "unlock",
+        "close-session",
+        "kill-session",
+        "commit",
+        "discard-changes",
+        "cancel-commit",
+        "validate",
+    )
 )
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
-    # only the whole of running can be locked
-    f"{MONITORING}/datastores/datastore/locks/partial-lock",
 )
-
-_ABSENT_RPCS = (
-    f"{_NETCONF}copy-config",
-    f"{_NETCONF}delete-config",
-)
-
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
@@ -131,7 +137,7 @@ def absent(schema: Schema) -> frozenset[str]:
     The other notifications of cisco-smart-license cannot occur yet: they tell of the network and of evaluation.
     """
     notifications = {node.path for node in schema.notifications.values() if node.module == "cisco-smart-license"}
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *(notifications - LEGACY)))
+    return frozenset((*_ABSENT_STATE, *(notifications - LEGACY)))
 
 
 def check(schema: Schema, state: Collection[str]) -> None:
