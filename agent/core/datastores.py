@@ -33,6 +33,8 @@ STARTUP = "startup"
 _DELETED = b"null"
 """The startup document after delete-config: the next start takes the factory default."""
 
+FACTORY_RESET = "/ietf-factory-default:factory-reset"
+
 Authorize = Callable[[Session, Datastore, Tree, Tree], None]
 """Session, datastore, tree before, tree after: raises RequestError access-denied where the session may not do that."""
 Test = Literal["test-then-set", "set", "test-only"] | None
@@ -93,13 +95,21 @@ class Datastores:
     # Starting
 
     def starting_point(self) -> Tree | None:
-        """What a start has to make the running configuration; None where that stays as the store kept it."""
+        """What a start has to make the running configuration; None where that stays as the store kept it.
+
+        Raises StoredConfigurationError where it is not valid.
+        """
+        point = self._interrupted
         if self.offers_startup and self._startup_kept:
-            return self._factory if self._startup is None else self._startup
-        return self._interrupted
+            point = self._factory if self._startup is None else self._startup
+        try:
+            return None if point is None else self.running.valid(point)
+        except RequestError as error:
+            message = f"the configuration that a start goes back to does not fit the models: {error}"
+            raise StoredConfigurationError(message) from error
 
     def recover(self) -> None:
-        """At a start: go back to what is to be running. Raises StoredConfigurationError, and what the store raises."""
+        """At a start: go back to what is to be running. Raises what `starting_point` and the store raise."""
         target = self.starting_point()
         beside: dict[str, bytes | None] = {} if self._interrupted is None else {TRIAL: None}
         if self.offers_startup and not self._startup_kept:
@@ -107,11 +117,7 @@ class Datastores:
             beside[STARTUP] = encoded(self._startup)
         if self._interrupted is not None:
             log.warning("the agent ended during a confirmed commit: the configuration before it is back")
-        try:
-            self.running.put(self.running.tree if target is None else self.running.valid(target), beside)
-        except RequestError as error:
-            message = f"the configuration that a start goes back to cannot be taken: {error}"
-            raise StoredConfigurationError(message) from error
+        self.running.put(self.running.tree if target is None else target, beside)
         self._interrupted = None
         self._startup_kept = self.offers_startup
 
@@ -226,7 +232,7 @@ class Datastores:
         self.locks.give(request.target, session)
 
     def reset(self, session: Session) -> None:
-        """Make the factory default the contents of every datastore (RFC 8808 section 2)."""
+        """Make the factory default the contents of every datastore (RFC 8808 section 2): FACTORY_RESET."""
         for datastore in (Datastore.RUNNING, Datastore.CANDIDATE, Datastore.STARTUP):
             if datastore is not Datastore.STARTUP or self.offers_startup:
                 self._check_free(datastore, session)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 import logging
 from typing import Any
@@ -17,7 +17,7 @@ from agent.core.access import AccessTable
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running
-from agent.core.datastores import Datastores
+from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
 from agent.core.locks import PartialLock
 from agent.core.loop import Loop
@@ -100,6 +100,8 @@ class Dispatch:
 
         Raises IncompleteError, StoredConfigurationError.
         """
+        if schema.find(FACTORY_RESET) is not None:
+            providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
         lacking += _unserved_operations(schema, providers)
         named = (providers.config, providers.state, providers.operations)
@@ -221,6 +223,9 @@ class Dispatch:
                 self.datastores.commit(request, session)
             case Discard():
                 self.datastores.discard(request, session)
+
+    def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
+        self.datastores.reset(session)
 
     def _authorize_change(self, session: Session, datastore: Datastore, old: Tree, new: Tree) -> None:  # noqa: ARG002
         """Every change of a datastore passes here before it is made. Raises RequestError access-denied."""

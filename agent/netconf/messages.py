@@ -23,7 +23,7 @@ from agent.core.select import Selection
 from agent.core.sessions import HIGHEST_ID
 from agent.core.tree import Tree
 from agent.errors import Error, RequestError, refuse
-from agent.netconf import edits
+from agent.netconf import edits, partial
 from agent.netconf.parameters import NC, VALIDATE, datastore, name, parameters, required, text, unknown
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,7 @@ _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
     (NC, "close-session"): _close_session,
     (NC, "kill-session"): _kill_session,
     **edits.READERS,
+    **partial.READERS,
 }
 """By namespace and name; those of a module count only where it is served."""
 _ALWAYS = frozenset({NC, VALIDATE})

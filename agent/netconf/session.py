@@ -49,6 +49,8 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
         modules.append(uri)
     offered = features(schema)
     protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
+    if "ietf-netconf-partial-lock" in schema.modules:
+        protocol.append(f"{_CAPABILITY}partial-lock:1.0")
     return (BASE_1_0, BASE_1_1, *protocol, *modules)
 
 

@@ -79,13 +79,19 @@ FRONT_END = frozenset(
         "cancel-commit",
         "validate",
     )
-)
+) | {
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
 )
+
+_ABSENT_RPCS = ("/ietf-netconf-nmda:get-data",)
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
@@ -137,7 +143,7 @@ def absent(schema: Schema) -> frozenset[str]:
     The other notifications of cisco-smart-license cannot occur yet: they tell of the network and of evaluation.
     """
     notifications = {node.path for node in schema.notifications.values() if node.module == "cisco-smart-license"}
-    return frozenset((*_ABSENT_STATE, *(notifications - LEGACY)))
+    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *(notifications - LEGACY)))
 
 
 def check(schema: Schema, state: Collection[str]) -> None:

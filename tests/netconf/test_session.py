@@ -31,6 +31,7 @@ def bare(schema: Schema) -> Schema:
     made = copy(schema)
     netconf = replace(schema.modules["ietf-netconf"], features=("writable-running",))
     made.modules = {**schema.modules, "ietf-netconf": netconf}
+    del made.modules["ietf-netconf-partial-lock"]
     return made
 
 

@@ -26,6 +26,7 @@ from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
 
 FOLDER = Path(__file__).parent
+STANDARD = FOLDER.parents[1] / "yang" / "standard"
 PAGE = 100
 
 ADMIN = User("ada", frozenset({"admin"}))
@@ -76,9 +77,11 @@ def _schema(netconf: bool) -> Schema:
     modules = ["toy", "toy-more"]
     features: dict[str, list[str]] = {}
     if netconf:
-        modules += ["ietf-netconf", "ietf-netconf-monitoring"]
+        modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-nmda", "ietf-datastores"]
+        modules += ["ietf-netconf-partial-lock", "ietf-factory-default"]
+        features["ietf-factory-default"] = ["factory-default-datastore"]
         features["ietf-netconf"] = list(FEATURES)
-    return Schema.load(compile_modules([FOLDER], modules, features))
+    return Schema.load(compile_modules([FOLDER, STANDARD], modules, features))
 
 
 @lru_cache
@@ -250,6 +253,7 @@ class Toy:
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
+            | ({"/ietf-netconf-nmda:get-data"} if netconf else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
@@ -307,7 +311,12 @@ _NETCONF_RPCS = frozenset(
         "cancel-commit",
         "validate",
     )
-) | {"/ietf-netconf-monitoring:get-schema"}
+) | {
+    "/ietf-netconf-monitoring:get-schema",
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
