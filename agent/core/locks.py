@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.path import entry_step, lookup
+from agent.core.path import entry_step
 from agent.core.requests import Datastore
 from agent.core.schema import Node, Schema
 from agent.core.select import key_text
@@ -18,7 +18,7 @@ from agent.core.tree import Tree
 from agent.errors import Path, RequestError, Step, refuse
 
 LOCKED_NODES = 10_000
-"""Nodes that one partial lock may hold: each is compared at every change of running."""
+"""Nodes that one partial lock may hold: they are looked at whenever running changes near them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,10 @@ class Locks:
         for part in self.partial:
             if part.session is session:
                 continue
-            for path in part.nodes:
-                before, after = lookup(old, path, self._schema), lookup(new, path, self._schema)
-                if before is not after and before != after:
-                    message = f"session {part.session.id} holds a lock on it: wait, or ask its user to unlock"
-                    raise refuse("in-use", message, type="protocol", path=path)
+            touched = _touched(old, new, self._schema.root, part.nodes, 0)
+            if touched is not None:
+                message = f"session {part.session.id} holds a lock on it: wait, or ask its user to unlock"
+                raise refuse("in-use", message, type="protocol", path=touched)
 
     def release(self, session: Session) -> frozenset[Datastore]:
         """Drop all that a session holds, as it ends; the datastores that it held are returned."""
@@ -158,6 +157,41 @@ def _walk(members: Tree, parent: Node, part: Path, above: Path) -> Iterator[Path
         yield from _walk(value, node, rest, (*above, Step(node.module, node.name)))
     elif not rest:
         yield (*above, Step(node.module, node.name))
+
+
+def _touched(
+    old: Mapping[str, Any] | None, new: Mapping[str, Any] | None, parent: Node, paths: Sequence[Path], depth: int
+) -> Path | None:
+    """The first of `paths`, which agree up to `depth`, at which the trees differ; shared subtrees cost nothing."""
+    groups: dict[Step, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(path[depth], []).append(path)
+    indexes: dict[Node, tuple[dict[Step, Any], dict[Step, Any]]] = {}
+    for step, group in groups.items():
+        node = parent.child(step.module, step.name)
+        if node is None:
+            continue
+        before, after = (None if tree is None else tree.get(node.member) for tree in (old, new))
+        if before is after:
+            continue
+        if step.keys:
+            if node not in indexes:
+                indexes[node] = (_index(node, before), _index(node, after))
+            before, after = (index.get(step) for index in indexes[node])
+        if before is after or before == after:
+            continue
+        ends = next((path for path in group if len(path) == depth + 1), None)
+        found = ends or _touched(before, after, node, group, depth + 1)
+        if found is not None:
+            return found
+    return None
+
+
+def _index(node: Node, values: Sequence[Any] | None) -> dict[Step, Any]:
+    """The entries of a list or leaf-list by their step."""
+    if node.kind == "list":
+        return {entry_step(node, entry): entry for entry in values or ()}
+    return {Step(node.module, node.name, ((".", key_text(node, one)),)): one for one in values or ()}
 
 
 def _overlap(some: Sequence[Path], others: Sequence[Path]) -> bool:

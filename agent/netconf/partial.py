@@ -20,9 +20,9 @@ from agent.errors import Path, RequestError, Step, refuse
 from agent.netconf.parameters import parameters, required, text, unknown
 
 PARTIAL = "urn:ietf:params:xml:ns:netconf:partial-lock:1.0"
-SELECTS = 1000
-"""Expressions in one request."""
-_NAME = r"(?:([\w.-]+):)?([\w.-]+)"
+SELECTS = 100
+"""Paths in one request: each walks the lists that it names."""
+_NAME = r"(?:([A-Za-z_][\w.-]*):)?([A-Za-z_][\w.-]*)"
 _STEP = re.compile(rf"\s*/\s*(?:child::)?{_NAME}")
 _TEST = re.compile(rf"""\s*\[\s*(?:{_NAME}|(\.))\s*=\s*(?:'([^']*)'|"([^"]*)")\s*\]""")
 _UNION = re.compile(r"\s*\|")
@@ -101,10 +101,11 @@ def _partial_lock(operation: Element, schema: Schema) -> Lock:
             raise unknown(select, schema, "in partial-lock")
     if not selects:
         raise refuse("missing-element", "partial-lock needs <select>", type="protocol", bad_element="select")
-    if len(selects) > SELECTS:
-        raise refuse("too-big", f"more than {SELECTS} expressions: lock nodes above", type="protocol")
     for select in selects:
-        parts |= dict.fromkeys(paths(text(select) or "", select.nsmap, schema))
+        for path in paths(text(select) or "", select.nsmap, schema):
+            parts[path] = None
+            if len(parts) > SELECTS:
+                raise refuse("too-big", f"more than {SELECTS} paths: lock nodes above them", type="protocol")
     return Lock(parts=tuple(parts))
 
 

@@ -230,10 +230,11 @@ class Toy:
         store: Store | None = None,
         files: Documents | None = None,
         factory: Tree | None = None,
+        startup: bool | None = None,
     ) -> Toy:
         """Built and started, on `store` (else on a new one that holds `stored`).
 
-        `operations`, `front_end` and `state` are added to the toy's own.
+        `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
         """
         schema = toy_schema(netconf=netconf)
         calls: list[tuple[str, Tree]] = []
@@ -267,7 +268,7 @@ class Toy:
             documents=store.documents,
             files=files,
             factory=factory,
-            startup=netconf,
+            startup=netconf if startup is None else startup,
         )
         events: list[Event] = []
         dispatch.hub.subscribe(events.append)
