@@ -186,7 +186,7 @@ class Datastores:
                 seconds=request.timeout * self._clock.rate,
             )
         self._candidate = None
-        self._tell_running(old, session)
+        self._running_moved(old, session)
         if request.confirmed:
             self._tell(TrialEvent("start" if trial is None else "extend", session, request.timeout))
         elif trial is not None:
@@ -244,7 +244,7 @@ class Datastores:
             beside[STARTUP] = encoded(new)
         self.running.put(new, beside)
         self._startup, self._candidate, self.trial = new if self.offers_startup else None, None, None
-        self._tell_running(old, session)
+        self._running_moved(old, session)
         if trial is not None:
             self._tell(TrialEvent("cancel", session))
 
@@ -290,7 +290,7 @@ class Datastores:
             return
         self.running.put(trial.before, {TRIAL: None})
         self.trial = None
-        self._tell_running(old, session)
+        self._running_moved(old, session)
         self._tell(TrialEvent(event, session))
 
     # Parts of the above
@@ -311,7 +311,7 @@ class Datastores:
         match target:
             case Datastore.RUNNING:
                 self.running.put(new, {})
-                self._tell_running(old, session)
+                self._running_moved(old, session)
             case Datastore.CANDIDATE:
                 self._set_candidate(new, session)
             case Datastore.STARTUP:
@@ -362,7 +362,10 @@ class Datastores:
         if target is Datastore.RUNNING and self.trial is not None:
             self.trial.check_owner(session)
 
-    def _tell_running(self, old: Tree, session: Session | None) -> None:
+    def _running_moved(self, old: Tree, session: Session | None) -> None:
+        """Running was put anew: a candidate that it has come to equal follows it from now on."""
+        if self._candidate is not None and self._candidate == self.running.tree:
+            self._candidate = None
         if self.running.tree is not old:
             self._tell(Changed(Datastore.RUNNING, session, old, self.running.tree))
 

@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 import pytest
 
+from agent.core.requests import Datastore
 from tests.netconf.operations import DISCARD, box, commit, copy, edit, lock, shown, unlock, validate
 from tests.netconf.support import NC, Client, Server, error, is_ok, until
 from tests.toy.build import Toy
@@ -41,14 +42,16 @@ def test_candidate_is_shared_and_becomes_running(server: Server, toy: Toy) -> No
 def test_unchanged_candidate_is_the_same_object(client: Client, toy: Toy) -> None:
     """A candidate that equals running costs nothing, and follows it."""
     datastores = toy.dispatch.datastores
-    from agent.core.requests import Datastore
-
     ok(client, edit("running", box("<name>a</name>")))
     assert datastores.tree(Datastore.CANDIDATE) is toy.dispatch.running.tree
     ok(client, edit("candidate", box("<name>b</name>")), edit("candidate", box("<name>a</name>")))
     assert datastores.tree(Datastore.CANDIDATE) is toy.dispatch.running.tree
     ok(client, edit("running", box("<name>c</name>")))
     assert "<name>c</name>" in shown(client, "candidate")
+    for operation in (copy("<candidate/>", "<running/>"), edit("running", box("<name>d</name>"))):
+        ok(client, edit("candidate", box("<name>d</name>")), operation)
+        assert datastores.tree(Datastore.CANDIDATE) is toy.dispatch.running.tree
+        ok(client, lock("candidate"), unlock("candidate"), edit("running", box("<name>e</name>")))
 
 
 def test_constraints_of_candidate_wait_for_the_commit(client: Client, toy: Toy) -> None:
