@@ -53,7 +53,7 @@ class Trial:
 
 def unknown(persist_id: str) -> RequestError:
     """No confirmed commit has this name."""
-    message = f"no confirmed commit awaits its confirmation under the persist-id {persist_id!r}"
+    message = f"no confirmed commit awaits its confirmation under the persist-id {persist_id[:80]!r}"
     return refuse("invalid-value", message, type="protocol", bad_element="persist-id")
 
 
