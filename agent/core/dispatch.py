@@ -21,15 +21,19 @@ from agent.core.hub import Hub
 from agent.core.loop import Loop
 from agent.core.path import of
 from agent.core.providers import ConfigProvider, Operation, StateProvider, UnitOfWork
-from agent.core.requests import Content, Edit, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.requests import Content, Datastore, Edit, EndSession, Get, Invoke, Lock, Unlock
 from agent.core.schema import Node, Schema
-from agent.core.select import prune, touches
+from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
 from agent.core.validate import Validator
+from agent.core.view import shows_state, view
 from agent.errors import RequestError, refuse
 
 log = logging.getLogger(__name__)
+
+SERVED = frozenset({Datastore.RUNNING, Datastore.INTENDED, Datastore.OPERATIONAL})
+"""The datastores that can be read."""
 
 Submitted = Edit | Lock | Unlock | Invoke | EndSession
 
@@ -118,21 +122,27 @@ class Dispatch:
         """Data from the present snapshot, without a lock. Raises RequestError."""
         self.access.check_read(session.user)
         try:
-            return Data(self._gather(request), self.schema.root)
+            return Data(self._gather(request), self.schema.root, origin=request.with_origin)
         except RequestError:
             raise
         except Exception:
             raise _failed("a read") from None
 
     def _gather(self, request: Get) -> Tree:
-        tree: Tree = {} if request.content is Content.NONCONFIG else self.running.tree
-        if request.content is not Content.CONFIG:
+        tree = {} if request.content is Content.NONCONFIG else self._configuration(request.datastore)
+        if shows_state(request):
             for trail, provider in self._state:
                 if touches(request.selection, trail):
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        return prune(tree, request.selection, self.schema.root)
+        return view(tree, request, self.schema)
+
+    def _configuration(self, datastore: Datastore | None) -> Tree:
+        """What is configured in a datastore; operational and intended show running. Raises RequestError."""
+        if datastore is not None and datastore not in SERVED:
+            raise refuse("invalid-value", f"there is no datastore {datastore.value} here", type="protocol")
+        return self.running.tree
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from agent.core.defaults import WithDefaults
+from agent.core.origins import Origins
 from agent.core.schema import Node
 from agent.core.select import Selection
 from agent.core.tree import Tree
+from agent.core.xpath_filter import XPathFilter
 from agent.errors import Path
 
 
@@ -25,9 +28,14 @@ class Content(Enum):
 
 
 class Datastore(Enum):
-    """Configuration datastores that can be named as a target or source."""
+    """Datastores that can be named as a target or source (RFC 8342, RFC 8808)."""
 
     RUNNING = "running"
+    CANDIDATE = "candidate"
+    STARTUP = "startup"
+    INTENDED = "intended"
+    OPERATIONAL = "operational"
+    FACTORY_DEFAULT = "factory-default"
 
 
 EditOperation = Literal["merge", "replace", "create", "delete", "remove", "none"]
@@ -51,10 +59,23 @@ class EditNode:
 
 @dataclass(frozen=True, slots=True)
 class Get:
-    """Read data. `selection` None means everything; an empty selection means nothing."""
+    """Read data. `selection` None means everything; an empty selection means nothing.
+
+    `datastore` None is running and, unless `content` says otherwise, all state (get of RFC 6241). `xpath` is applied
+    to what `selection` gives. `depth` is how many levels of each selected node are wanted (RFC 8526 section 3.1.1).
+    `defaults` None is explicit, in the operational datastore report-all. `origins` and `with_origin` count there only.
+    `rpc` (module and name) is what access control knows the request as.
+    """
 
     selection: Selection | None = None
     content: Content = Content.ALL
+    datastore: Datastore | None = None
+    xpath: XPathFilter | None = None
+    depth: int | None = None
+    defaults: WithDefaults | None = None
+    origins: Origins | None = None
+    with_origin: bool = False
+    rpc: tuple[str, str] = ("ietf-netconf", "get")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from agent.codec import xml
 from agent.core.schema import Schema
 from agent.errors import RequestError
+from agent.netconf import reads
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
-from agent.netconf.messages import NC, Rpc, read_rpc
+from agent.netconf.messages import Rpc, read_rpc
+from agent.netconf.parameters import NC
 
 BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
 BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
@@ -41,7 +43,7 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
         if module.deviations:
             uri += f"&deviations={','.join(module.deviations)}"
         modules.append(uri)
-    return (*STANDARD_CAPABILITIES, *modules)
+    return (*STANDARD_CAPABILITIES, *reads.capabilities(schema), *modules)
 
 
 @dataclass(frozen=True, slots=True)

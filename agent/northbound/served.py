@@ -65,7 +65,7 @@ PUBLISHED = LEGACY | frozenset(
 FRONT_END = frozenset(
     f"{_NETCONF}{name}"
     for name in ("get", "get-config", "edit-config", "lock", "unlock", "close-session", "kill-session")
-)
+) | {"/ietf-netconf-nmda:get-data"}
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
@@ -78,6 +78,7 @@ _ABSENT_STATE = (
 _ABSENT_RPCS = (
     f"{_NETCONF}copy-config",
     f"{_NETCONF}delete-config",
+    "/ietf-netconf-nmda:edit-data",
 )
 
 

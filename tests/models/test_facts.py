@@ -19,6 +19,7 @@ KINDS = {
     "ListNode": "list",
     "LeafNode": "leaf",
     "LeafListNode": "leaf-list",
+    "AnydataNode": "anydata",
     "ChoiceNode": "choice",
     "CaseNode": "case",
     "RpcActionNode": "rpc",
@@ -279,4 +280,4 @@ def test_library_lists_what_the_schema_holds(schema: Schema) -> None:
         assert f"module {module.name} " in module.file.read_text(encoding="utf-8")
         for name, _, file in module.submodules:
             assert f"submodule {name} " in file.read_text(encoding="utf-8")
-    assert schema.modules["ietf-netconf"].features == ("rollback-on-error", "writable-running")
+    assert schema.modules["ietf-netconf"].features == ("rollback-on-error", "writable-running", "xpath")

@@ -94,16 +94,6 @@ def test_filter_types(reader: Client, attributes: str) -> None:
     assert ask(reader, box("<wide/>"), attributes=attributes) == [("t:box", [("t:wide", "18446744073709551615")])]
 
 
-@pytest.mark.parametrize("qualified", [False, True])
-def test_xpath_is_refused(reader: Client, qualified: bool) -> None:
-    """Checklist 47: xpath is not announced; select is asked for first."""
-    name = f'xmlns:nc="{NC}" nc:type' if qualified else "type"
-    told = error(reader.rpc(f'<get><filter {name}="xpath"/></get>'))
-    assert (told["tag"], told["info"]["bad-attribute"]) == ("missing-attribute", "select")
-    told = error(reader.rpc(f'<get><filter {name}="xpath" select="/box"/></get>'))
-    assert (told["tag"], told["info"]["bad-attribute"]) == ("bad-attribute", "type")
-
-
 def test_namespaces(reader: Client) -> None:
     """Checklist 48: a namespace selects its module's node, no namespace selects any."""
     assert ask(reader, box("<plain><x/></plain>")) == [("t:box", [("t:plain", [("t:x", "1")])])]

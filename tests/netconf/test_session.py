@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lxml import etree
 import pytest
 
-from agent.core.requests import Content, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.requests import Content, Datastore, EndSession, Get, Invoke, Lock, Unlock
 from agent.core.schema import Schema
 from agent.errors import RequestError
 from agent.netconf.framing import ProtocolError
@@ -43,7 +43,7 @@ def test_the_servers_hello(schema: Schema) -> None:
     assert announced[:2] == [BASE_1_0, BASE_1_1]
     assert "urn:ietf:params:netconf:capability:rollback-on-error:1.0" in announced
     assert "urn:example:toy?module=toy&revision=2026-01-01" in announced
-    assert not any(":xpath" in one or ":candidate" in one for one in announced if one)
+    assert not any(":candidate" in one for one in announced if one)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,9 @@ def test_operations(schema: Schema) -> None:
     table = {
         "<get/>": Get(),
         "<get><filter/></get>": Get(()),
-        f"<get-config><source>{running}</source></get-config>": Get(None, Content.CONFIG),
+        f"<get-config><source>{running}</source></get-config>": Get(
+            None, Content.CONFIG, Datastore.RUNNING, rpc=("ietf-netconf", "get-config")
+        ),
         f"<lock><target>{running}</target></lock>": Lock(),
         f"<unlock><target>{running}</target></unlock>": Unlock(),
         "<kill-session><session-id> 12\n</session-id></kill-session>": EndSession(12),
@@ -177,9 +179,9 @@ REFUSED = {
     "<get><filter/><filter/></get>": ("bad-element", {"bad-element": "filter"}),
     '<get><filter type="frob"/></get>': ("bad-attribute", {"bad-attribute": "type", "bad-element": "filter"}),
     '<get><filter type="xpath"/></get>': ("missing-attribute", {"bad-attribute": "select", "bad-element": "filter"}),
-    '<get><filter type="xpath" select="/"/></get>': (
+    '<get><filter type="xpath" select="/["/></get>': (
         "bad-attribute",
-        {"bad-attribute": "type", "bad-element": "filter"},
+        {"bad-attribute": "select", "bad-element": "filter"},
     ),
     "<get-config/>": ("missing-element", {"bad-element": "source"}),
     "<get-config><source/></get-config>": ("missing-element", {"bad-element": "source"}),

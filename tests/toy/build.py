@@ -61,7 +61,7 @@ class Users:
 
 
 def toy_schema(*, netconf: bool = False) -> Schema:
-    """toy and toy-more; with `netconf` also ietf-netconf (writable-running) and ietf-netconf-monitoring.
+    """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
 
     Compiled once a process: nodes are compared by identity.
     """
@@ -73,8 +73,10 @@ def _schema(netconf: bool) -> Schema:
     modules = ["toy", "toy-more"]
     features: dict[str, list[str]] = {}
     if netconf:
-        modules += ["ietf-netconf", "ietf-netconf-monitoring"]
-        features["ietf-netconf"] = ["writable-running"]
+        modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
+        modules += ["ietf-datastores", "ietf-origin", "toy-defaults"]
+        features["ietf-netconf"] = ["writable-running", "xpath"]
+        features["ietf-netconf-nmda"] = ["origin", "with-defaults"]
     return Schema.load(compile_modules([FOLDER], modules, features))
 
 
@@ -203,6 +205,7 @@ class Toy:
     usage: Value
     calls: list[tuple[str, Tree]]
     events: list[Event]
+    found: Value
 
     @classmethod
     def open(
@@ -225,11 +228,12 @@ class Toy:
             "/toy:status/toy-more:part": Value(),
             "/toy:store/usage": Value({"used": 7}),
         }
+        found = Value()
         settings = Settings()
         store = Store(config=stored)
         providers = Providers(
-            config={"/toy:box": settings, "/toy:need": settings, "/toy:store": settings},
-            state={**values, **(state or {})},
+            config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
+            state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
             operations={**_operations(calls), **(operations or {})},
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
@@ -249,7 +253,7 @@ class Toy:
         dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events)
+        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
@@ -270,6 +274,8 @@ class Toy:
         self.dispatch.stop()
 
 
+_CONFIG = ("/toy:box", "/toy:need", "/toy:store")
+_MORE_CONFIG = ("/toy-defaults:lab", "/toy-defaults:interfaces")
 _NETCONF_RPCS = frozenset(
     f"/ietf-netconf:{name}"
     for name in (
@@ -283,7 +289,7 @@ _NETCONF_RPCS = frozenset(
         "close-session",
         "kill-session",
     )
-) | {"/ietf-netconf-monitoring:get-schema"}
+) | {"/ietf-netconf-monitoring:get-schema", "/ietf-netconf-nmda:get-data", "/ietf-netconf-nmda:edit-data"}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
