@@ -30,18 +30,30 @@ def decode_filter(element: etree._Element, schema: Schema) -> Selection:
 
     Unknown names select nothing. Raises RequestError too-big for a filter with too many alternatives.
     """
-    return tuple(_picks(element.iterchildren(tag=etree.Element), schema.root))
+    return tuple(_picks(element.iterchildren(tag=etree.Element), schema.root, {}))
 
 
-def _picks(elements: Iterable[etree._Element], parent: Node) -> Iterator[Pick]:
+Known = dict[tuple[str, Node], tuple[Node, ...]]
+"""What the tags that were met so far stand for below a parent: a long filter has few of them."""
+
+
+def _picks(elements: Iterable[etree._Element], parent: Node, known: Known) -> Iterator[Pick]:
     for element in elements:
-        for node in _candidates(element, parent):
-            yield from _pick(element, node)
+        for node in _candidates(element, parent, known):
+            yield from _pick(element, node, known)
 
 
-def _candidates(element: etree._Element, parent: Node) -> tuple[Node, ...]:
+def _candidates(element: etree._Element, parent: Node, known: Known) -> tuple[Node, ...]:
     if element.attrib:
         return ()
+    key = (str(element.tag), parent)
+    found = known.get(key)
+    if found is None:
+        found = known[key] = _meant(element, parent)
+    return found
+
+
+def _meant(element: etree._Element, parent: Node) -> tuple[Node, ...]:
     namespace, name = split(element)
     if not namespace:
         return parent.named(name)
@@ -50,7 +62,7 @@ def _candidates(element: etree._Element, parent: Node) -> tuple[Node, ...]:
     return () if node is None else (node,)
 
 
-def _pick(element: etree._Element, node: Node) -> Iterator[Pick]:
+def _pick(element: etree._Element, node: Node, known: Known) -> Iterator[Pick]:
     children = list(element.iterchildren(tag=etree.Element))
     if node.kind not in ("container", "list"):
         # reached only without text: a match is taken by the parent
@@ -64,13 +76,13 @@ def _pick(element: etree._Element, node: Node) -> Iterator[Pick]:
     matches: list[Literals] = []
     others = []
     for child in children:
-        if _is_match(child, node):
-            literals = _literals(child, node)
+        if _is_match(child, node, known):
+            literals = _literals(child, node, known)
             if literals not in matches:
                 matches.append(literals)
         else:
             others.append(child)
-    below = tuple(_picks(others, node)) if others else None
+    below = tuple(_picks(others, node, known)) if others else None
     if prod(len(literals) for literals in matches) > ALTERNATIVES:
         message = f"{node.name}: name the namespaces of what is compared, the filter has too many alternatives"
         raise refuse("too-big", message, type="application")
@@ -78,18 +90,18 @@ def _pick(element: etree._Element, node: Node) -> Iterator[Pick]:
         yield Pick(node, match, below)
 
 
-def _is_match(element: etree._Element, parent: Node) -> bool:
+def _is_match(element: etree._Element, parent: Node, known: Known) -> bool:
     """Whether an element is a content match node (RFC 6241 section 6.2.5): a leaf with text, and no child elements."""
     if not text_of(element).strip() or next(element.iterchildren(tag=etree.Element), None) is not None:
         return False
-    candidates = _candidates(element, parent)
+    candidates = _candidates(element, parent, known)
     return not candidates or any(node.kind in ("leaf", "leaf-list") for node in candidates)
 
 
-def _literals(element: etree._Element, parent: Node) -> Literals:
+def _literals(element: etree._Element, parent: Node, known: Known) -> Literals:
     """The leaves that the element may stand for, each with the canonical value; none if nothing can be equal."""
     literals: Literals = []
-    for node in _candidates(element, parent):
+    for node in _candidates(element, parent, known):
         if node.type is None:
             continue
         try:

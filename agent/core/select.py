@@ -99,6 +99,15 @@ def limited(selection: Selection | None, depth: int | None, root: Node) -> Selec
     )
 
 
+def walks(selection: Selection | None) -> bool:
+    """Whether entries of state lists are compared by more than their keys: each has to be looked at then."""
+    return any(
+        (pick.node.kind == "list" and not pick.node.config and bool(pick.match) and _keys_of(pick, pick.node) is None)
+        or walks(pick.below)
+        for pick in selection or ()
+    )
+
+
 def touches(selection: Selection | None, trail: Sequence[Node]) -> bool:
     """Whether a selection takes or tests anything at, above or below the node that ends `trail` (from the root)."""
     if selection is None:

@@ -7,7 +7,6 @@ Source: W3C XPath 1.0, RFC 7950 section 10; functions are in xpath_functions.py.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 import math
 import operator
@@ -34,8 +33,8 @@ from agent.core.xpath_parse import (
     XPathError,
 )
 
-LIMIT: Final = 1_000_000
-"""Nodes (and spans of 64 characters) that one evaluation may visit: about a second."""
+LIMIT: Final = 600_000
+"""What one evaluation may cost (see `Cost`): about a second of one core in the worst mixes that were found."""
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -63,13 +62,16 @@ class Evaluation:
         self.top = top
         self.current: Item = current or top
         self.cost: Cost = top.cost
+        # by identity: an expression lives as long as its evaluation, and comparing it costs more than walking a step
+        self._steps: dict[int, tuple[Step, ...]] = {}
+        self._sized: dict[int, bool] = {}
 
     def value(self, expression: Expression) -> Value:
         """The expression's value with `current` as context node. Raises XPathError, TooCostlyError."""
         return self._evaluate(expression, _Here(self.current, 1, 1))
 
     def _evaluate(self, expression: Expression, here: _Here) -> Value:
-        self.cost.spend()
+        self.cost.spend(2)
         match expression:
             case Path():
                 return self._path(expression, here)
@@ -193,7 +195,10 @@ class Evaluation:
             items = self._nodes(self._evaluate(path.start, here))
         # apart: no item lies within another, so that children of the items in order are in order too
         apart = len(items) <= 1
-        for step in simplified(path.steps):
+        steps = self._steps.get(id(path))
+        if steps is None:
+            steps = self._steps[id(path)] = simplified(path.steps)
+        for step in steps:
             items = self._step(items, step, apart)
             apart = len(items) <= 1 or (apart and step.axis in ("child", "self"))
             if not items:
@@ -289,7 +294,10 @@ class Evaluation:
                 yield from islice(items, int(wanted) - 1, int(wanted))
             return
         size = 0
-        if mentions(predicate, "last"):
+        sized = self._sized.get(id(predicate))
+        if sized is None:
+            sized = self._sized[id(predicate)] = mentions(predicate, "last")
+        if sized:
             items = list(items)
             size = len(items)
         for position, item in enumerate(items, 1):
@@ -326,7 +334,6 @@ def _passes(item: Item, test: Test) -> bool:
     return (test.name is None or item.node.name == test.name) and test.module in (None, item.node.module)
 
 
-@lru_cache(maxsize=1024)
 def simplified(steps: tuple[Step, ...]) -> tuple[Step, ...]:
     """`//x` as one walk over the descendants, where no predicate counts positions among siblings."""
     result: list[Step] = []
@@ -365,7 +372,6 @@ def parts(expression: Expression) -> Iterator[Expression]:
         yield from parts(one)
 
 
-@lru_cache(maxsize=1024)
 def mentions(expression: Expression, name: str) -> bool:
     """Whether a function is called anywhere in an expression."""
     return any(isinstance(part, Call) and part.name == name for part in parts(expression))

@@ -88,7 +88,7 @@ def call(name: str, values: list[Value], here: Item, evaluation: Evaluation) -> 
     pure = _PURE.get(name)
     if pure is not None:
         texts = [string(value) for value in values]
-        evaluation.cost.spend(1 + sum(map(len, texts)) // 64)
+        evaluation.cost.spend((10 if name == "re-match" else 1) + sum(map(len, texts)) // 64)
         return pure(*texts)
     if name in _ON_STRING:
         text = string(values[0] if values else [here])

@@ -20,8 +20,8 @@ from agent.core.xpath_parse import Test
 BRANCHES = frozenset({"root", "container", "list", "input", "output", "notification", "rpc", "action"})
 """Kinds of schema node whose instances have children."""
 
-_WEIGHT = 64
-"""Octets of a stored entry whose decoding costs as much as visiting one node."""
+_WEIGHT = 256
+"""Octets of a stored entry, or of text, that cost as much as visiting one node."""
 
 
 class TooCostlyError(Exception):
@@ -29,7 +29,7 @@ class TooCostlyError(Exception):
 
 
 class Cost:
-    """What one evaluation may still spend: one unit is one node visited or some 64 characters handled."""
+    """What one evaluation may still spend: one unit is one node visited, half an operation, or some 64 characters."""
 
     __slots__ = ("left",)
 
@@ -102,6 +102,7 @@ class Item:
                     continue
                 group = (self._keys or {}).get(node)
                 made.append(group or Group(self, node, value, len(made)))
+            self.cost.spend(len(made))
             self._groups = made
         return self._groups
 

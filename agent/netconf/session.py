@@ -25,6 +25,9 @@ STANDARD_CAPABILITIES = (
     "urn:ietf:params:netconf:capability:writable-running:1.0",
     "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
 )
+LONG = 64 * 1024
+"""Octets of a message that is read in a few milliseconds at most."""
+
 HELLO_LIMIT = 256 * 1024
 """Octets of a client's hello."""
 
@@ -53,7 +56,14 @@ class HelloReceived:
     capabilities: tuple[str, ...]
 
 
-Event = HelloReceived | Rpc
+@dataclass(frozen=True, slots=True)
+class LongMessage:
+    """A message that takes so long to read that it is not read in passing: give it to `NetconfSession.read`."""
+
+    message: bytes
+
+
+Event = HelloReceived | Rpc | LongMessage
 
 
 class NetconfSession:
@@ -114,6 +124,16 @@ class NetconfSession:
             return None
         if not self._greeted:
             return self._read_hello(message)
+        if len(message) > LONG:
+            return LongMessage(message)
+        return self.read(message)
+
+    def read(self, message: bytes) -> Rpc:
+        """One message after the hello; may be called on any thread.
+
+        Raises:
+            ProtocolError: the session has to end.
+        """
         rpc = read_rpc(message, self._schema)
         if (
             not self.chunked

@@ -39,7 +39,7 @@ def lab(schema: Schema, tree: Tree, **options: Any) -> Any:
 
 
 def test_every_kind(schema: Schema) -> None:
-    """Leaves, leaf-lists, defaults of types, identities, in containers that are not there, the choice's default case."""
+    """Leaves, leaf-lists, defaults of types, identities, in containers that are not there, the default case."""
     assert fill({}, schema)[LAB] == PLAIN
     values = fill({}, schema)[LAB]
     assert all(isinstance(values[name], Tagged) for name in PLAIN if name not in ("port", "inner"))

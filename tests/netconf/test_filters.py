@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lxml import etree
 import pytest
 
-from tests.netconf.support import MORE, NC, TOY, Client, Server, error, is_ok
+from tests.netconf.support import MORE, NC, TOY, Client, Server, is_ok
 from tests.toy.build import Toy
 
 CONFIG = """
