@@ -64,7 +64,7 @@ def _object(tree: Tree, node: Node, marks: Marks | None, *, qualified: bool) -> 
         yield glue + b'"' + name.encode() + b'":' + first
         yield from pieces
         glue = b","
-        notes = _annotations(value)
+        notes = _annotations(value) if child.kind in ("leaf", "leaf-list") else None
         if notes is not None:
             yield b',"@' + name.encode() + b'":' + notes
     yield b"{}" if glue == b"{" else b"}"

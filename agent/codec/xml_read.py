@@ -12,6 +12,7 @@ from typing import Any, cast, get_args
 from lxml import etree
 
 from agent.codec import checks
+from agent.core.defaults import default_of
 from agent.core.path import entry_step
 from agent.core.requests import EditNode, EditOperation
 from agent.core.schema import Node, Schema
@@ -21,6 +22,7 @@ from agent.core.types import InvalidValue, Type
 from agent.errors import Path, refuse
 
 NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
+DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
 YANG = "urn:ietf:params:xml:ns:yang:1"
 XML = "http://www.w3.org/XML/1998/namespace"
 OPERATIONS: frozenset[str] = frozenset(get_args(EditOperation)) - {"none"}
@@ -104,7 +106,7 @@ def _operation(element: etree._Element, name: str, path: Path) -> EditOperation 
         elif label.namespace == YANG:
             message = f"attribute {label.localname} on {name} is not offered: leave it out, new entries go last"
             raise refuse("operation-not-supported", message, path=path)
-        elif label.namespace != XML:
+        elif label.namespace != XML and (label.namespace, label.localname) != (DEFAULTS, "default"):
             message = f"attribute {label.localname} on {name} is unknown"
             raise refuse("unknown-attribute", message, path=path, bad_attribute=label.localname, bad_element=name)
     if not found:
@@ -134,10 +136,31 @@ def _edit(element: etree._Element, parent: Node, path: Path) -> EditNode:
         case "leaf" if operation in ("delete", "remove"):
             return EditNode(node, operation)
         case "leaf" | "leaf-list":
-            return EditNode(node, operation, value=_value(element, node, path, trim=False))
+            value = _value(element, node, path, trim=False)
+            if _tagged(element, node, value, operation, where):
+                operation = "remove"
+            return EditNode(node, operation, value=value)
         case _:
             message = f"{node.name} is {node.kind}, which cannot be configured here"
             raise refuse("operation-not-supported", message, path=where)
+
+
+def _tagged(element: etree._Element, node: Node, value: Any, operation: EditOperation | None, path: Path) -> bool:
+    """Whether the value is said to be the default (RFC 6243 section 4.5.2): the node is to be as if nobody had set it.
+
+    Together with create, the value is set as it stands: only so does data-exists tell of one that is there.
+    """
+    told = element.get(f"{{{DEFAULTS}}}default")
+    if told is None or told.strip() in ("false", "0"):
+        return False
+    default = default_of(node)
+    if told.strip() not in ("true", "1"):
+        message = f"the attribute default on {node.name} is true or false, not {told!r}"
+        raise refuse("bad-attribute", message, path=path, bad_attribute="default", bad_element=node.name)
+    if default is None or (value not in default if node.kind == "leaf-list" else value != default):
+        message = f"{node.name}: this is not the default that the model has"
+        raise refuse("invalid-value", message, path=path, bad_element=node.name)
+    return operation != "create"
 
 
 def _entry(element: etree._Element, node: Node, operation: EditOperation | None, path: Path) -> EditNode:

@@ -7,19 +7,20 @@ Source: RFC 7950 sections 7.5.7, 7.6.1, 7.7.2 and 7.9.3 (when a default is in us
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 import logging
+import sys
 from typing import Any
 
 from agent.core.schema import Node, Schema
 from agent.core.select import Part, Pick, PickedRows, Selection
 from agent.core.tree import Row, Tagged, Tree
-from agent.core.xpath import LIMIT, Evaluation
+from agent.core.xpath import Evaluation
 from agent.core.xpath_functions import boolean
-from agent.core.xpath_items import Cost, Group, Item, TooCostlyError, root
-from agent.core.xpath_parse import Scope, XPathError, parse
+from agent.core.xpath_items import Cost, Group, Item, root
+from agent.core.xpath_parse import Expression, Scope, XPathError, parse
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,17 @@ def fill(
             break
         tree = after
     return tree
+
+
+def in_mode(config: Tree, schema: Schema, mode: WithDefaults) -> Tree:
+    """A whole configuration as a mode shows it (copy-config of RFC 6243 section 4.5.1)."""
+    match mode:
+        case WithDefaults.EXPLICIT:
+            return config
+        case WithDefaults.TRIM:
+            return trim(config, schema.root)
+    notes = frozenset({"default"} if mode is WithDefaults.REPORT_ALL_TAGGED else ())
+    return fill(config, schema, state=False, notes=notes)
 
 
 def trim(tree: Tree, node: Node) -> Tree:
@@ -166,9 +178,11 @@ class _Filler:
     state: bool
     notes: frozenset[str]
     top: Item | None = None
+    parsed: dict[tuple[str, str], tuple[Expression, Scope]] = field(default_factory=dict)
 
     def look_at(self, tree: Tree) -> None:
-        self.top = root(tree, self.schema.root, Cost(LIMIT))
+        # the conditions are the models' own: what they cost is for whoever writes models to answer for
+        self.top = root(tree, self.schema.root, Cost(sys.maxsize))
 
     def filled(self, tree: Tree, node: Node, selection: Selection | None, path: Path) -> Tree:
         changed: Tree | None = None
@@ -234,21 +248,27 @@ class _Filler:
             if group is None:
                 # a container that would be there only for its defaults
                 group = Group(item, node, {}, len(item.groups()))
-            item = next((one for one in group.items() if one.index == at), None)
+            item = group.at(at)
         return item
 
     def _holds(self, text: str, node: Node, context: Item) -> bool:
-        module = self.schema.modules[node.module]
-        others = {prefix: name for name, prefix in self.schema.names.prefixes.items()}
-        scope = Scope({**others, **module.imports}, module.name)
         assert self.top is not None
         try:
-            return boolean(Evaluation(self.schema, scope, self.top, context).value(parse(text, scope)))
-        except (XPathError, TooCostlyError) as error:
+            expression, scope = self._parsed(text, node.module)
+            return boolean(Evaluation(self.schema, scope, self.top, context).value(expression))
+        except XPathError as error:
             log.warning(
                 "the condition %r of %s cannot be evaluated (%s): its default is left out", text, node.path, error
             )
             return False
+
+    def _parsed(self, text: str, module: str) -> tuple[Expression, Scope]:
+        found = self.parsed.get((text, module))
+        if found is None:
+            others = {prefix: name for name, prefix in self.schema.names.prefixes.items()}
+            scope = Scope({**others, **self.schema.modules[module].imports}, module)
+            found = self.parsed[text, module] = (parse(text, scope), scope)
+        return found
 
 
 def _below(selection: Selection | None, node: Node) -> Selection | None:

@@ -27,7 +27,7 @@ from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
 from agent.core.validate import Validator
-from agent.core.view import shows_state, view
+from agent.core.view import selected, shows_state, with_defaults
 from agent.errors import RequestError, refuse
 
 log = logging.getLogger(__name__)
@@ -129,14 +129,15 @@ class Dispatch:
             raise _failed("a read") from None
 
     def _gather(self, request: Get) -> Tree:
-        tree = {} if request.content is Content.NONCONFIG else self._configuration(request.datastore)
+        config = self._configuration(request.datastore)
+        tree: Tree = {} if request.content is Content.NONCONFIG else config
         if shows_state(request):
             for trail, provider in self._state:
                 if touches(request.selection, trail):
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        return view(tree, request, self.schema)
+        return selected(with_defaults(tree, request, self.schema), request, self.schema)
 
     def _configuration(self, datastore: Datastore | None) -> Tree:
         """What is configured in a datastore; operational and intended show running. Raises RequestError."""

@@ -137,6 +137,8 @@ class Evaluation:
             if isinstance(right, float):
                 return any((number(self._text(item)) == right) == (sign == "=") for item in left)
             return any(self._is(item, str(right)) == (sign == "=") for item in left)
+        if isinstance(left, list):
+            left = boolean(left)
         if sign in _COMPARE:
             return _COMPARE[sign](number(left), number(right))
         if isinstance(left, bool) or isinstance(right, bool):

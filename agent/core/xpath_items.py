@@ -200,6 +200,12 @@ class Group:
         else:
             yield value
 
+    def at(self, index: int) -> Item | None:
+        """The item at that place, counted from 0."""
+        if index < len(self._known):
+            return self._known[index]
+        return next((one for one in self.items() if one.index == index), None)
+
     def items(self) -> Iterator[Item]:
         known, at = self._known, 0
         while True:

@@ -13,10 +13,12 @@ import logging
 from typing import Any, Protocol, TypeVar
 
 from agent.core.data import Data
+from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
 from agent.core.requests import Get, Invoke
 from agent.core.select import walks
 from agent.core.sessions import User
+from agent.core.view import mode_of
 from agent.errors import Error, RequestError
 from agent.netconf import messages
 from agent.netconf.framing import ProtocolError
@@ -39,6 +41,12 @@ TURN = 16
 
 RELEASE_TIMEOUT = 3.0
 """Seconds that the end of a session waits for the core thread, and a farewell for the transport."""
+
+
+def _takes_long(request: Get) -> bool:
+    """Whether a read looks at more than it shows: entries one by one, or where defaults are missing."""
+    plain = mode_of(request) is WithDefaults.EXPLICIT
+    return not plain or request.xpath is not None or walks(request.selection)
 
 
 _APART = ThreadPoolExecutor(2, thread_name_prefix="netconf-apart")
@@ -213,7 +221,7 @@ class Endpoint:
                 raise operation
             session.in_rpcs += 1
             if isinstance(operation, Get):
-                if apart := long or operation.xpath is not None or walks(operation.selection):
+                if apart := long or _takes_long(operation):
                     data = await self._apart(self._dispatch.read, operation, session)
                 else:
                     data = self._dispatch.read(operation, session)

@@ -8,7 +8,7 @@ import pytest
 
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core.defaults import fill, trim
+from agent.core.defaults import WithDefaults, fill, in_mode, trim
 from agent.core.schema import Schema
 from agent.core.select import Part, Pick, PickedRows
 from agent.core.tree import Kept, Row, Tagged, Tree
@@ -185,3 +185,25 @@ def test_tags_in_both_encodings(schema: Schema) -> None:
     plain = fill({LAB: {"number": 8}}, schema)
     assert b"default:1.0" not in b"".join(xml_codec.encode(plain, schema.root))
     assert b"@" not in b"".join(json_codec.encode(plain, schema.root))
+
+
+def test_a_whole_configuration(schema: Schema) -> None:
+    """What copy-config writes in each mode."""
+    config: Tree = {"toy-defaults:interfaces": {"interface": [{"name": "a"}, {"name": "b", "mtu": 1500}]}}
+
+    def mtus(mode: WithDefaults) -> list[Any]:
+        shown = in_mode(config, schema, mode)["toy-defaults:interfaces"]["interface"]
+        return [(one.get("mtu"), getattr(one.get("mtu"), "notes", None)) for one in shown]
+
+    assert in_mode(config, schema, WithDefaults.EXPLICIT) is config
+    assert mtus(WithDefaults.REPORT_ALL) == [(1500, frozenset()), (1500, None)]
+    assert mtus(WithDefaults.REPORT_ALL_TAGGED) == [(1500, frozenset({"default"})), (1500, None)]
+    assert mtus(WithDefaults.TRIM) == [(None, None), (None, None)]
+    assert in_mode({}, schema, WithDefaults.REPORT_ALL)[LAB] == PLAIN
+
+
+def test_many_conditions(schema: Schema) -> None:
+    """Conditions of many entries are each evaluated where they stand."""
+    entries = [{"k": f"e{number}", "on": number % 2 == 0} for number in range(2000)]
+    after = lab(schema, {"ruled": entries})["ruled"]
+    assert [one.get("extra") for one in after] == ["even" if number % 2 == 0 else None for number in range(2000)]

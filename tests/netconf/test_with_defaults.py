@@ -112,6 +112,36 @@ def test_state(reader: Client) -> None:
     assert speeds("trim") == []
 
 
+@pytest.mark.parametrize("value", ["true", "1"])
+def test_tagged_values_come_back(reader: Client, value: str) -> None:
+    """RFC 6243 section 4.5.2: what was read with tags can be written back, and a default stays one."""
+
+    def edit(mtu: str, rest: str = "", tag: str = value) -> etree._Element:
+        space = "urn:ietf:params:xml:ns:netconf:default:1.0"
+        leaf = f'<mtu xmlns:wd="{space}" wd:default="{tag}" {rest}>{mtu}</mtu>'
+        entry = f'<interfaces xmlns="{TD}"><interface><name>back</name>{leaf}</interface></interfaces>'
+        return reader.rpc(f"<edit-config><target><running/></target><config>{entry}</config></edit-config>")
+
+    def now() -> tuple[str | None, bool]:
+        return mtus(ask(reader, "get", "report-all-tagged"))["back"]
+
+    try:
+        assert is_ok(edit("1500", tag="false"))
+        assert now() == ("1500", False)
+        assert is_ok(edit("1500"))
+        assert now() == ("1500", True)
+        assert is_ok(edit("1500", 'operation="replace"'))
+        assert now() == ("1500", True)
+        assert is_ok(edit("1500", 'operation="create"'))
+        assert error(edit("1500", 'operation="create"'))["tag"] == "data-exists"
+        assert error(edit("9000"))["tag"] == "invalid-value"
+        assert error(edit("1500", tag="maybe"))["tag"] == "bad-attribute"
+    finally:
+        gone = '<interface operation="remove"><name>back</name></interface>'
+        config = f'<config><interfaces xmlns="{TD}">{gone}</interfaces></config>'
+        assert is_ok(reader.rpc(f"<edit-config><target><running/></target>{config}</edit-config>"))
+
+
 def test_no_interfaces_at_all(reader: Client) -> None:
     """Containers without presence are there for their defaults."""
     data = ask(reader, "get-config", "report-all", f'<lab xmlns="{TD}"><inner/></lab>')
