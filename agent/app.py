@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 import logging
 from pathlib import Path
@@ -19,6 +20,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
+from agent.core.tree import Tree
 from agent.core.validate import best_validator
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
@@ -31,6 +33,7 @@ from agent.netconf.session import capabilities
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
+from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
@@ -68,6 +71,7 @@ class Agent:
     committer: Committer
     announced: tuple[str, ...]
     notifier: Notifier
+    settings: SettingsProvider
     rekey: Rekey | None
 
     def start(self) -> None:
@@ -75,7 +79,9 @@ class Agent:
         if self.committer.between_lives and self.rekey is not None:
             # the last life was ended by a factory reset, and the agent before its next one could begin
             self.committer.renew(self.rekey())
-        self.committer.run(Start(secrets.token_hex(8)))
+        # what a confirmed commit changed must not decide over boot levels when the start goes back to before it
+        point = self.dispatch.datastores.starting_point()
+        self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
         self.notifier.started(self.committer.state.started_at)
 
@@ -105,14 +111,17 @@ def build(
     lab: bool,
     files: Folders | None = None,
     rekey: Rekey | None = None,
+    startup: bool = False,
+    factory: Tree | None = None,
 ) -> Agent:
     """Join schema, core, kernel and seam over a store.
 
-    Without `files` there is no folder for files, without `rekey` no factory reset.
+    Without `files` there is no folder for files, without `rekey` no factory reset. `startup` offers a startup
+    datastore, `factory` is the factory default configuration (None: empty).
 
     Raises what load, schema and the check at start raise.
     """
-    schema = load_schema()
+    schema = offering(load_schema(), startup=startup, urls=files is not None)
     bindings = Bindings(schema)
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
@@ -121,6 +130,7 @@ def build(
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     operations = Operations(bindings, committer, settings, profile)
+    documents = None if files is None else ConfigurationFiles(schema, files)
     files = files or Folders({})
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
     authorizing = AuthorizationOperations(bindings, committer, files)
@@ -152,19 +162,33 @@ def build(
         validator=best_validator(schema),
         begin=committer.begin,
         stored=committer.config,
+        documents=committer.documents,
+        files=documents,
+        startup=startup,
+        factory=factory,
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
     )
-    monitoring.watch(dispatch.sessions, dispatch.running)
+    monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
-    return Agent(dispatch, committer, announced, tell.notifier, rekey)
+    return Agent(dispatch, committer, announced, tell.notifier, settings, rekey)
 
 
 def load_schema() -> Schema:
     """The compiled models as they are installed."""
     with resources.as_file(resources.files("bindings") / "schema.json") as file:
         return Schema.read(Path(file))
+
+
+def offering(schema: Schema, *, startup: bool, urls: bool) -> Schema:
+    """The same models with only those features of ietf-netconf that this run offers."""
+    off = {name for name, on in (("startup", startup), ("url", urls)) if not on}
+    netconf = schema.modules["ietf-netconf"]
+    features = tuple(name for name in netconf.features if name not in off)
+    offered = copy(schema)
+    offered.modules = {**schema.modules, "ietf-netconf": replace(netconf, features=features)}
+    return offered
 
 
 def version() -> str:
@@ -237,6 +261,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             lab=folder.info.lab,
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
+            startup=config.startup,
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))

@@ -62,6 +62,12 @@ FilesFolder = Annotated[
     Path | None,
     typer.Option("--files", help="Where flash:NAME, bootflash:NAME and NAME lead to. [default: STATE_DIR/flash]"),
 ]
+Startup = Annotated[
+    bool,
+    typer.Option(
+        "--startup", help="Offer a startup datastore: each start takes the running configuration from it (NETCONF)."
+    ),
+]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
 
@@ -137,6 +143,7 @@ def run(
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
+    startup: Startup = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
@@ -153,6 +160,7 @@ def run(
             lab_clock_start=lab_clock_start,
             log_level=log_level,
             files=files,
+            startup=startup,
         )
     except OSError as error:
         fail(error)

@@ -105,6 +105,7 @@ def run(
     lab_clock_start: float | None,
     log_level: str,
     files: Path | None = None,
+    startup: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
     output = sys.__stdout__
@@ -128,6 +129,7 @@ def run(
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             files=files,
+            startup=startup,
         )
         with _kept_for_good():
             # the whole agent takes half a second to import, which init and user add do without

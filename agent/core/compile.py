@@ -125,6 +125,7 @@ class _Export:
     def __init__(self, ctx: Any, loaded: list[Any], features: Mapping[str, list[str]]) -> None:
         self.ctx = ctx
         self.loaded = loaded
+        self.implemented = {module.arg for module in loaded}
         self.features = features
         self.types: list[dict[str, Any]] = []
         self.index: dict[str, int] = {}
@@ -203,6 +204,8 @@ class _Export:
     ) -> Iterator[dict[str, Any]]:
         """Data nodes with choice and case flattened away; RPC input and output, actions and notifications too."""
         for stmt in statements:
+            if stmt.i_module.i_modulename not in self.implemented:
+                continue  # an augment of a module that is only imported does not count (RFC 8525 section 3)
             if stmt.keyword == "choice":
                 for case in stmt.i_children:
                     conditions = [*outer, *_conditions(stmt), *_around(stmt), *_conditions(case), *_around(case)]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 import logging
 from typing import Any
@@ -17,11 +17,28 @@ from agent.core.access import AccessTable
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running
+from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
+from agent.core.locks import PartialLock
 from agent.core.loop import Loop
-from agent.core.path import of
-from agent.core.providers import ConfigProvider, Operation, StateProvider, UnitOfWork
-from agent.core.requests import Content, Datastore, Edit, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.path import of, to_instance_identifier
+from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
+from agent.core.requests import (
+    Change,
+    Commit,
+    Content,
+    Copy,
+    Datastore,
+    Delete,
+    Discard,
+    Edit,
+    EndSession,
+    Get,
+    Invoke,
+    Lock,
+    Unlock,
+    Validate,
+)
 from agent.core.schema import Node, Schema
 from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
@@ -32,10 +49,7 @@ from agent.errors import RequestError, refuse
 
 log = logging.getLogger(__name__)
 
-SERVED = frozenset({Datastore.RUNNING, Datastore.INTENDED, Datastore.OPERATIONAL})
-"""The datastores that can be read."""
-
-Submitted = Edit | Lock | Unlock | Invoke | EndSession
+Submitted = Change | Validate | Lock | Unlock | Invoke | EndSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +87,20 @@ class Dispatch:
         stored: bytes | None = None,
         deadline: Callable[[], float | None] | None = None,
         on_deadline: Callable[[], None] | None = None,
+        documents: Mapping[str, bytes] | None = None,
+        files: Documents | None = None,
+        factory: Tree | None = None,
+        startup: bool = False,
     ) -> None:
-        """`begin` opens a unit of work of the store; `stored` is the configuration that it last kept.
+        """`begin` opens a unit of work of the store; `stored` and `documents` are what it last kept as configuration.
+
+        `files` reaches the files that URLs name, `factory` is the factory default configuration, `startup` whether a
+        startup datastore is offered.
 
         Raises IncompleteError, StoredConfigurationError.
         """
+        if schema.find(FACTORY_RESET) is not None:
+            providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
         lacking += _unserved_operations(schema, providers)
         named = (providers.config, providers.state, providers.operations)
@@ -94,6 +117,17 @@ class Dispatch:
         self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
         self.running = Running(schema, validator, providers.config, begin, stored)
+        self.datastores = Datastores(
+            schema,
+            self.running,
+            clock=clock,
+            authorize=self._authorize_change,
+            documents=documents,
+            files=files,
+            factory=factory,
+            startup=startup,
+        )
+        self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
         self._state = sorted(
@@ -103,6 +137,8 @@ class Dispatch:
         self._by_node = {trail[-1]: provider for trail, provider in self._state}
 
     def start(self) -> None:
+        """Raises StoredConfigurationError, and what the store raises."""
+        self.datastores.recover()
         self.loop.start()
 
     def stop(self) -> None:
@@ -129,7 +165,7 @@ class Dispatch:
             raise _failed("a read") from None
 
     def _gather(self, request: Get) -> Tree:
-        config = self._configuration(request.datastore)
+        config = self.datastores.tree(request.datastore or Datastore.RUNNING)
         tree: Tree = {} if request.content is Content.NONCONFIG else config
         if shows_state(request):
             for trail, provider in self._state:
@@ -139,12 +175,6 @@ class Dispatch:
                         tree = _with(tree, trail, value)
         return selected(with_defaults(tree, request, self.schema), request, self.schema)
 
-    def _configuration(self, datastore: Datastore | None) -> Tree:
-        """What is configured in a datastore; operational and intended show running. Raises RequestError."""
-        if datastore is not None and datastore not in SERVED:
-            raise refuse("invalid-value", f"there is no datastore {datastore.value} here", type="protocol")
-        return self.running.tree
-
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
         return self.loop.submit(lambda: self._serve(request, session))
@@ -152,27 +182,53 @@ class Dispatch:
     def _serve(self, request: Submitted, session: Session) -> Tree | None:
         try:
             match request:
-                case Edit():
-                    path = of(request.edits[0].node) if request.edits else ()
-                    self.access.check_exec(session.user, "ietf-netconf", "edit-config")
-                    self.access.check_write(session.user, path)
-                    self.running.edit(request, session)
-                case Lock():
-                    self.authorize(session, "ietf-netconf", "lock")
-                    self.running.lock(session, self._clock.now())
-                case Unlock():
-                    self.authorize(session, "ietf-netconf", "unlock")
-                    self.running.unlock(session)
                 case EndSession():
                     self.authorize(session, "ietf-netconf", "kill-session")
                     self._end(request.session_id, session)
                 case Invoke():
                     return self._invoke(request, session)
+                case Lock():
+                    self.authorize(session, *_exec(request))
+                    lock = self.datastores.lock(request, session)
+                    return None if lock is None else _lock_tree(lock)
+                case Unlock():
+                    self.authorize(session, *_exec(request))
+                    self.datastores.unlock(request, session)
+                case Validate():
+                    self.authorize(session, "ietf-netconf", "validate")
+                    self.datastores.validate(request.source)
+                case _:
+                    self._change(request, session)
         except RequestError:
             raise
         except Exception:
             raise _failed(type(request).__name__) from None
         return None
+
+    def _change(self, request: Change, session: Session) -> None:
+        self.authorize(session, *_exec(request))
+        match request:
+            case Edit():
+                path = of(request.edits[0].node) if isinstance(request.edits, tuple) and request.edits else ()
+                self.access.check_write(session.user, path)
+                self.datastores.edit(request, session)
+            case Copy():
+                self.access.check_write(session.user, ())
+                self.datastores.copy(request, session)
+            case Delete():
+                self.access.check_write(session.user, ())
+                self.datastores.delete(request, session)
+            case Commit():
+                self.datastores.commit(request, session)
+            case Discard():
+                self.datastores.discard(request, session)
+
+    def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
+        self.datastores.reset(session)
+
+    def _authorize_change(self, session: Session, datastore: Datastore, old: Tree, new: Tree) -> None:  # noqa: ARG002
+        """Every change of a datastore passes here before it is made. Raises RequestError access-denied."""
+        self.access.check_write(session.user, ())
 
     def _invoke(self, request: Invoke, session: Session) -> Tree | None:
         node = request.node
@@ -197,7 +253,7 @@ class Dispatch:
         return self.loop.submit(lambda: self._forget(session, reason))
 
     def _forget(self, session: Session, reason: str) -> None:
-        self.running.release(session)
+        self.datastores.release(session)
         if self.sessions.close(session):
             # clients of HTTP open a session for every request or two: not worth a line each
             level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
@@ -231,6 +287,26 @@ class Dispatch:
         while here is not None and here not in self._by_node:
             here = here.parent
         return None if here is None else self._by_node[here]
+
+
+def _exec(request: Change | Lock | Unlock) -> tuple[str, str]:
+    """Module and name of the RPC that a request came by, for access control."""
+    match request:
+        case Edit():
+            return request.rpc
+        case Lock():
+            return ("ietf-netconf-partial-lock", "partial-lock") if request.parts else ("ietf-netconf", "lock")
+        case Unlock() if request.lock_id is not None:
+            return "ietf-netconf-partial-lock", "partial-unlock"
+        case Discard():
+            return "ietf-netconf", "cancel-commit" if request.trial else "discard-changes"
+    names = {Commit: "commit", Copy: "copy-config", Delete: "delete-config", Unlock: "unlock"}
+    return "ietf-netconf", names[type(request)]
+
+
+def _lock_tree(lock: PartialLock) -> Tree:
+    """What partial-lock answers (RFC 5717 section 2.4.1)."""
+    return {"lock-id": lock.id, "locked-node": [to_instance_identifier(path) for path in lock.nodes]}
 
 
 def _failed(what: str) -> RequestError:

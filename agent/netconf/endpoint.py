@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from agent.core.data import Data
 from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
-from agent.core.requests import Get, Invoke
+from agent.core.requests import Get
 from agent.core.select import walks
 from agent.core.sessions import User
 from agent.core.view import mode_of
@@ -231,7 +231,7 @@ class Endpoint:
                 return
             assert not isinstance(operation, CloseSession)
             output = await asyncio.wrap_future(self._dispatch.submit(operation, session))
-            node = operation.node.by_member("output") if isinstance(operation, Invoke) else None
+            node = messages.output_node(operation, self._dispatch.schema)
             if output and node is not None:
                 await self._send(messages.output_reply(rpc, output, node))
             else:

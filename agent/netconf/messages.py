@@ -3,8 +3,7 @@
 Pure functions over the codec; no socket, no session state may come in here. RFC 6241 sections 4 and 7, checklist 24-43.
 
 Lawful alternatives that are chosen here (docs/decisions/0006): `filter` and `config` count in no namespace too, since
-widely used clients send them so; error-option stop-on-error means rollback-on-error; continue-on-error, test-option
-and url are refused with operation-not-supported until they are advertised. Reads are in reads.py.
+widely used clients send them so. Reads are in reads.py, the operations on configuration in edits.py.
 """
 
 from __future__ import annotations
@@ -12,25 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 import logging
-from typing import Literal, cast
 
 from lxml.etree import _Element as Element
 
 from agent.codec import xml
 from agent.core.data import Data
-from agent.core.requests import Edit, EndSession, Get, Invoke, Lock, Request, Unlock
+from agent.core.requests import EndSession, Get, Invoke, Lock, Request
 from agent.core.schema import Node, Schema
 from agent.core.sessions import HIGHEST_ID
 from agent.core.tree import Tree
 from agent.errors import Error, RequestError, refuse
-from agent.netconf import reads
-from agent.netconf.parameters import NC, NMDA, choice, datastore, name, parameters, required, unknown
+from agent.netconf import edits, partial, reads
+from agent.netconf.parameters import NC, NMDA, VALIDATE, name, parameters, required, text, unknown
 
 log = logging.getLogger(__name__)
 
 _NC = f"{{{NC}}}"
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
-_NOT_OFFERED = frozenset({"copy-config", "delete-config", "commit", "discard-changes", "cancel-commit", "validate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,41 +102,12 @@ def _read_operation(element: Element, schema: Schema) -> Operation:
     space, local = name(operation)
     reader = _READERS.get((space, local))
     module = schema.by_namespace(space) if space else None
-    if reader is not None and (space == NC or module is not None):
+    if reader is not None and (module is not None or space in _ALWAYS):
         return reader(operation, schema)
-    if space == NC and local in _NOT_OFFERED:
-        message = f"{local} is not offered: see the capabilities in this server's hello"
-        raise refuse("operation-not-supported", message, type="protocol")
     node = schema.rpcs.get((module.name, local)) if module is not None and space != NC else None
     if node is None:
         raise unknown(operation, schema, "as an operation")
     return Invoke(node, xml.decode_input(operation, node))
-
-
-def _edit_config(operation: Element, schema: Schema) -> Edit:
-    names = ("target", "default-operation", "test-option", "error-option", "config", "url")
-    given = parameters(operation, schema, *names)
-    target = datastore(required(given, "target", "edit-config"), schema)
-    for label, capability in (("test-option", ":validate"), ("url", ":url")):
-        if label in given:
-            message = f"{label} is not offered (no {capability} capability): leave it out"
-            raise refuse("operation-not-supported", message, type="protocol")
-    default_operation = choice(given, "default-operation", ("merge", "replace", "none"))
-    option = choice(given, "error-option", ("rollback-on-error", "stop-on-error", "continue-on-error"))
-    if option == "continue-on-error":
-        message = "edits are made wholly or not at all: use error-option rollback-on-error"
-        raise refuse("operation-not-supported", message, type="protocol")
-    config = required(given, "config", "edit-config")
-    default = cast(Literal["merge", "replace", "none"], default_operation)
-    return Edit(xml.decode_config(config, schema), target, default)
-
-
-def _lock(operation: Element, schema: Schema) -> Lock:
-    return Lock(datastore(required(parameters(operation, schema, "target"), "target", "lock"), schema))
-
-
-def _unlock(operation: Element, schema: Schema) -> Unlock:
-    return Unlock(datastore(required(parameters(operation, schema, "target"), "target", "unlock"), schema))
 
 
 def _close_session(operation: Element, schema: Schema) -> CloseSession:
@@ -148,22 +116,21 @@ def _close_session(operation: Element, schema: Schema) -> CloseSession:
 
 
 def _kill_session(operation: Element, schema: Schema) -> EndSession:
-    element = required(parameters(operation, schema, "session-id"), "session-id", "kill-session")
-    text = (element.text or "").strip()
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= HIGHEST_ID):
-        raise refuse("invalid-value", f"session-id is a number from 1 to {HIGHEST_ID}, not {text!r}", type="protocol")
-    return EndSession(int(text))
+    value = text(required(parameters(operation, schema, "session-id"), "session-id", "kill-session")) or ""
+    if not (value.isascii() and value.isdigit() and len(value) <= 10 and 1 <= int(value) <= HIGHEST_ID):
+        raise refuse("invalid-value", f"session-id is a number from 1 to {HIGHEST_ID}, not {value!r}", type="protocol")
+    return EndSession(int(value))
 
 
 _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
     **reads.READERS,
-    (NC, "edit-config"): _edit_config,
-    (NC, "lock"): _lock,
-    (NC, "unlock"): _unlock,
     (NC, "close-session"): _close_session,
     (NC, "kill-session"): _kill_session,
+    **edits.READERS,
+    **partial.READERS,
 }
 """By namespace and name; those of a module count only where it is served."""
+_ALWAYS = frozenset({NC, VALIDATE})
 
 _NMDA_SPACE = f' xmlns="{NMDA}"'.encode()
 _START = f'<rpc-reply xmlns="{NC}"'.encode()
@@ -180,6 +147,17 @@ def data_reply(rpc: Rpc, data: Data, schema: Schema) -> Iterator[bytes]:
     yield b"".join((_START, rpc.attributes, b"><data", space, b">"))
     yield from xml.encode(data, schema.root)
     yield b"</data></rpc-reply>"
+
+
+def output_node(operation: Request, schema: Schema) -> Node | None:
+    """What describes the output of an operation that may have one."""
+    match operation:
+        case Invoke():
+            return operation.node.by_member("output")
+        case Lock() if operation.parts:
+            node = schema.rpcs.get(("ietf-netconf-partial-lock", "partial-lock"))
+            return None if node is None else node.by_member("output")
+    return None
 
 
 def output_reply(rpc: Rpc, output: Tree, node: Node) -> Iterator[bytes]:

@@ -15,16 +15,21 @@ from agent.errors import RequestError
 from agent.netconf import reads
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
 from agent.netconf.messages import Rpc, read_rpc
-from agent.netconf.parameters import NC
+from agent.netconf.parameters import NC, features
 
 BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
 BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
-STANDARD_CAPABILITIES = (
-    BASE_1_0,
-    BASE_1_1,
-    "urn:ietf:params:netconf:capability:writable-running:1.0",
-    "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
-)
+_CAPABILITY = "urn:ietf:params:netconf:capability:"
+_OF_FEATURES = {
+    "writable-running": "writable-running:1.0",
+    "candidate": "candidate:1.0",
+    "confirmed-commit": "confirmed-commit:1.1",
+    "rollback-on-error": "rollback-on-error:1.0",
+    "validate": "validate:1.1",
+    "startup": "startup:1.0",
+    "url": "url:1.0?scheme=file",
+}
+"""The capability that each feature of ietf-netconf stands for (RFC 6241 section 8)."""
 LONG = 64 * 1024
 """Octets of a message that is read in a few milliseconds at most."""
 
@@ -46,7 +51,11 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
         if module.deviations:
             uri += f"&deviations={','.join(module.deviations)}"
         modules.append(uri)
-    return (*STANDARD_CAPABILITIES, *reads.capabilities(schema), *modules)
+    offered = features(schema)
+    protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
+    if "ietf-netconf-partial-lock" in schema.modules:
+        protocol.append(f"{_CAPABILITY}partial-lock:1.0")
+    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *modules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,7 @@ class Committer:
         state = State() if loaded.snapshot is None else State.from_json(loaded.snapshot)
         self.state = evolve(state, loaded.events)
         self.config = loaded.config
+        self.documents = loaded.documents
         self._store = store
         self._context = context
         self._clock = clock
@@ -173,6 +174,9 @@ class _ServedUnit:
 
     def put_config(self, document: bytes) -> None:
         self._unit.put_config(document)
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self._unit.put_document(name, document)
 
     def commit(self) -> None:
         with storage_refusals():

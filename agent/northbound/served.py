@@ -64,23 +64,35 @@ PUBLISHED = LEGACY | frozenset(
 
 FRONT_END = frozenset(
     f"{_NETCONF}{name}"
-    for name in ("get", "get-config", "edit-config", "lock", "unlock", "close-session", "kill-session")
-) | {"/ietf-netconf-nmda:get-data"}
+    for name in (
+        "get",
+        "get-config",
+        "edit-config",
+        "copy-config",
+        "delete-config",
+        "lock",
+        "unlock",
+        "close-session",
+        "kill-session",
+        "commit",
+        "discard-changes",
+        "cancel-commit",
+        "validate",
+    )
+) | {
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
-    # only the whole of running can be locked
-    f"{MONITORING}/datastores/datastore/locks/partial-lock",
 )
 
-_ABSENT_RPCS = (
-    f"{_NETCONF}copy-config",
-    f"{_NETCONF}delete-config",
-    "/ietf-netconf-nmda:edit-data",
-)
-
+_ABSENT_RPCS = ("/ietf-netconf-nmda:get-data",)
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"

@@ -55,6 +55,21 @@ class _Config(NamedTuple):
     document: bytes
 
 
+class _Document(NamedTuple):
+    name: str
+    document: bytes | None
+
+
+_Work = _Append | _State | _Config | _Document
+
+
+class _Codes(NamedTuple):
+    """The codes of all configuration documents: of running, and of the others by name."""
+
+    running: bytes | None = None
+    others: tuple[tuple[str, bytes], ...] = ()
+
+
 class SqliteStore:
     """agent.licensing.ports.Store over one database file. `begin`, `load` and the units belong to one thread."""
 
@@ -70,6 +85,8 @@ class SqliteStore:
             with translated(f"read {path}"):
                 self._head = self._read_head()
                 self._snapshot_seq = self._read_snapshot_seq()
+                self._codes = _Codes()
+                self._read_configurations()
         except BaseException:
             self.close()
             raise
@@ -106,11 +123,11 @@ class SqliteStore:
                 seq, chain, snapshot = self._read_snapshot()
                 self._snapshot_seq = seq
                 events = tuple(self._read_events(seq, chain))
-                config = self._read_config()
+                config, documents = self._read_configurations()
                 self._check_reports()
             finally:
                 self._connection.execute("COMMIT")
-        return Loaded(snapshot, events, config)
+        return Loaded(snapshot, events, config, documents)
 
     def _read_head(self) -> _Head:
         row = self._one("SELECT seq, chain, report_count, report_sum, config, mac FROM head WHERE id = 1")
@@ -154,15 +171,27 @@ class SqliteStore:
         if (seq, chain) != (self._head.seq, self._head.chain):
             raise JournalDamaged("journal", seq + 1, f"rows up to {self._head.seq} are missing or were changed")
 
-    def _read_config(self) -> bytes | None:
-        row = self._one("SELECT body, mac FROM config WHERE id = 1")
-        body: bytes | None
-        body, mac = row or (None, None)
-        if mac != self._head.config:
-            raise JournalDamaged("config", 1, "it is not the configuration that was committed last")
+    def _read_configurations(self) -> tuple[bytes | None, dict[str, bytes]]:
+        """The running configuration and the other documents by name. Raises JournalDamaged."""
+        body, mac = self._one("SELECT body, mac FROM config WHERE id = 1") or (None, None)
+        rows: list[Any] = self._connection.execute("SELECT name, body, mac FROM documents ORDER BY name").fetchall()
+        kept = _Codes(mac, tuple((name, code) for name, _, code in rows))
+        if self._configurations_code(kept) != self._head.config:
+            table, key = ("documents", "") if rows else ("config", 1)
+            raise JournalDamaged(table, key, "it is not the configuration that was committed last")
         if body is not None and mac != self._authentication.code("config", body):
             raise JournalDamaged("config", 1, "it was changed")
-        return body
+        for name, document, code in rows:
+            if code != self._authentication.code("document", name, document):
+                raise JournalDamaged("documents", name, "it was changed")
+        self._codes = kept
+        return body, {name: document for name, document, _ in rows}
+
+    def _configurations_code(self, kept: _Codes) -> bytes | None:
+        """What the head says of all configuration documents; of running alone, its own code."""
+        if not kept.others:
+            return kept.running
+        return self._authentication.code("documents", kept.running, *(part for pair in kept.others for part in pair))
 
     def _check_reports(self) -> None:
         """Every row's seal and code, and their number and sum: one pass over all bytes, one row in memory."""
@@ -184,7 +213,7 @@ class SqliteStore:
 
     # Writing; called by SqliteUnit.commit only
 
-    def _perform(self, work: Sequence[_Append | _State | _Config]) -> None:
+    def _perform(self, work: Sequence[_Work]) -> None:
         """All of `work` in one durable transaction, or nothing. Raises StoreError."""
         connection = self._connection
         with translated("save"):
@@ -192,7 +221,7 @@ class SqliteStore:
             try:
                 if self._read_head() != self._head:
                     raise StoreError("the database was changed by another program: end it, then restart the agent")
-                head, snapshot_seq = self._head, self._snapshot_seq
+                head, snapshot_seq, kept = self._head, self._snapshot_seq, self._codes
                 for piece in work:
                     match piece:
                         case _Append():
@@ -201,7 +230,11 @@ class SqliteStore:
                             self._put_snapshot(head, piece.snapshot)
                             snapshot_seq = head.seq
                         case _Config():
-                            head = head._replace(config=self._put_config(piece.document))
+                            kept = kept._replace(running=self._put_config(piece.document))
+                        case _Document():
+                            kept = self._put_document(kept, piece)
+                if kept is not self._codes:
+                    head = head._replace(config=self._configurations_code(kept))
                 connection.execute(
                     "UPDATE head SET seq = ?, chain = ?, report_count = ?, report_sum = ?, config = ?, mac = ?",
                     (*head, self._authentication.code("head", *head)),
@@ -213,7 +246,7 @@ class SqliteStore:
                     with contextlib.suppress(apsw.Error):
                         connection.execute("ROLLBACK")
                 raise
-        self._head, self._snapshot_seq = head, snapshot_seq
+        self._head, self._snapshot_seq, self._codes = head, snapshot_seq, kept
 
     def _append(self, head: _Head, piece: _Append) -> _Head:
         seq, chain = head.seq, head.chain
@@ -299,6 +332,16 @@ class SqliteStore:
         self._connection.execute("INSERT OR REPLACE INTO config VALUES (1, ?, ?)", (document, mac))
         return mac
 
+    def _put_document(self, kept: _Codes, piece: _Document) -> _Codes:
+        others = {name: code for name, code in kept.others if name != piece.name}
+        if piece.document is None:
+            self._connection.execute("DELETE FROM documents WHERE name = ?", (piece.name,))
+        else:
+            mac = others[piece.name] = self._authentication.code("document", piece.name, piece.document)
+            row = (piece.name, piece.document, mac)
+            self._connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row)
+        return kept._replace(others=tuple(sorted(others.items())))
+
     def _report_code(self, report_id: int, state: int, seal: bytes) -> bytes:
         return self._authentication.code("report", report_id, state, seal)
 
@@ -315,7 +358,7 @@ class SqliteUnit:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-        self._work: list[_Append | _State | _Config] = []
+        self._work: list[_Work] = []
         self._done = False
 
     def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
@@ -333,6 +376,11 @@ class SqliteUnit:
         """Keep the running configuration."""
         self._check_open()
         self._work.append(_Config(document))
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        """Keep another configuration document, or drop it."""
+        self._check_open()
+        self._work.append(_Document(name, document))
 
     def commit(self) -> None:
         """Make it durable. Raises StoreError (StoreFullError when there is no space); then nothing has happened."""

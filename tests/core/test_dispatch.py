@@ -11,7 +11,7 @@ import pytest
 from agent.clock import SystemClock
 from agent.core.dispatch import Dispatch, IncompleteError, Providers
 from agent.core.loop import LoopStoppedError
-from agent.core.requests import Content, Edit, EditNode, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.requests import Content, Datastore, Edit, EditNode, EndSession, Get, Invoke, Lock, Unlock
 from agent.core.schema import Node
 from agent.core.select import Pick, target
 from agent.core.sessions import User
@@ -167,7 +167,7 @@ def test_kill(toy: Toy) -> None:
     assert toy.dispatch.sessions.all() == (one, three)
     toy.dispatch.submit(Lock(), three).result(5)
     toy.dispatch.closed(two, "killed").result(5)
-    assert toy.dispatch.running.holder is three
+    assert toy.dispatch.datastores.locks.holder(Datastore.RUNNING) is three
 
 
 def test_closed_frees_the_lock(toy: Toy) -> None:
@@ -175,7 +175,7 @@ def test_closed_frees_the_lock(toy: Toy) -> None:
     session = toy.session()
     toy.dispatch.submit(Lock(), session).result(5)
     toy.dispatch.closed(session, "dropped").result(5)
-    assert toy.dispatch.running.holder is None
+    assert toy.dispatch.datastores.locks.held == {}
     assert toy.dispatch.sessions.find(session.id) is None
 
 

@@ -225,9 +225,6 @@ def test_origin_filters(reader: Client, wanted: str, number: bool, plain: bool) 
 @pytest.mark.parametrize(
     ("parameters", "store", "tag", "bad"),
     [
-        ("", "ds:candidate", "invalid-value", None),
-        ("", "ds:startup", "invalid-value", None),
-        ("<config-filter>false</config-filter>", "ds:startup", "invalid-value", None),
         ("", "ds:dynamic", "invalid-value", "datastore"),
         ("", "operational", "invalid-value", "datastore"),
         ("", "un:operational", "invalid-value", "datastore"),

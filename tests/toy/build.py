@@ -18,7 +18,7 @@ from agent.core.access import ANY, AccessTable
 from agent.core.compile import compile_modules
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.hub import Event
-from agent.core.providers import Prepared, UnitOfWork
+from agent.core.providers import Documents, Prepared, UnitOfWork
 from agent.core.schema import Schema
 from agent.core.sessions import Session, User
 from agent.core.tree import Kept, Row, Tree
@@ -26,6 +26,7 @@ from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
 
 FOLDER = Path(__file__).parent
+STANDARD = FOLDER.parents[1] / "yang" / "standard"
 PAGE = 100
 
 ADMIN = User("ada", frozenset({"admin"}))
@@ -60,6 +61,18 @@ class Users:
         return next((user for user in (ADMIN, COLLECTOR, READER) if user.name == name), None)
 
 
+FEATURES = (
+    "writable-running",
+    "candidate",
+    "confirmed-commit",
+    "rollback-on-error",
+    "startup",
+    "url",
+    "validate",
+    "xpath",
+)
+
+
 def toy_schema(*, netconf: bool = False) -> Schema:
     """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
 
@@ -74,10 +87,17 @@ def _schema(netconf: bool) -> Schema:
     features: dict[str, list[str]] = {}
     if netconf:
         modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
-        modules += ["ietf-datastores", "ietf-origin", "toy-defaults"]
-        features["ietf-netconf"] = ["writable-running", "xpath"]
+        modules += [
+            "ietf-datastores",
+            "ietf-origin",
+            "ietf-netconf-partial-lock",
+            "ietf-factory-default",
+            "toy-defaults",
+        ]
+        features["ietf-factory-default"] = ["factory-default-datastore"]
+        features["ietf-netconf"] = list(FEATURES)
         features["ietf-netconf-nmda"] = ["origin", "with-defaults"]
-    return Schema.load(compile_modules([FOLDER], modules, features))
+    return Schema.load(compile_modules([FOLDER, STANDARD], modules, features))
 
 
 @lru_cache
@@ -91,15 +111,21 @@ class Unit:
 
     store: Store
     document: bytes | None = None
+    documents: dict[str, bytes | None] = field(default_factory=dict)
 
     def put_config(self, document: bytes) -> None:
         self.document = document
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self.documents[name] = document
 
     def commit(self) -> None:
         if self.store.broken:
             raise OSError("no space left on device")
         if self.document is not None:
             self.store.config = self.document
+        kept = {**self.store.documents, **self.documents}
+        self.store.documents = {name: document for name, document in kept.items() if document is not None}
         self.store.commits += 1
 
     def rollback(self) -> None:
@@ -111,6 +137,7 @@ class Store:
     """Keeps the configuration; `broken` makes the next commits fail as a full disk does."""
 
     config: bytes | None = None
+    documents: dict[str, bytes] = field(default_factory=dict)
     broken: bool = False
     commits: int = 0
     rollbacks: int = 0
@@ -217,8 +244,15 @@ class Toy:
         operations: dict[str, Any] | None = None,
         front_end: frozenset[str] = frozenset(),
         state: dict[str, Any] | None = None,
+        store: Store | None = None,
+        files: Documents | None = None,
+        factory: Tree | None = None,
+        startup: bool | None = None,
     ) -> Toy:
-        """Built and started. `operations`, `front_end` and `state` are added to the toy's own."""
+        """Built and started, on `store` (else on a new one that holds `stored`).
+
+        `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
+        """
         schema = toy_schema(netconf=netconf)
         calls: list[tuple[str, Tree]] = []
         reports = Reports(schema)
@@ -230,7 +264,7 @@ class Toy:
         }
         found = Value()
         settings = Settings()
-        store = Store(config=stored)
+        store = store or Store(config=stored)
         providers = Providers(
             config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
             state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
@@ -238,6 +272,7 @@ class Toy:
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
+            | ({"/ietf-netconf-nmda:get-data"} if netconf else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
@@ -247,7 +282,11 @@ class Toy:
             providers=providers,
             validator=_validator(netconf),
             begin=store.begin,
-            stored=stored,
+            stored=store.config,
+            documents=store.documents,
+            files=files,
+            factory=factory,
+            startup=netconf if startup is None else startup,
         )
         events: list[Event] = []
         dispatch.hub.subscribe(events.append)
@@ -288,8 +327,18 @@ _NETCONF_RPCS = frozenset(
         "unlock",
         "close-session",
         "kill-session",
+        "commit",
+        "discard-changes",
+        "cancel-commit",
+        "validate",
     )
-) | {"/ietf-netconf-monitoring:get-schema", "/ietf-netconf-nmda:get-data", "/ietf-netconf-nmda:edit-data"}
+) | {
+    "/ietf-netconf-monitoring:get-schema",
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:

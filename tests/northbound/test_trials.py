@@ -1,0 +1,124 @@
+"""Confirmed commits, startup and the factory default of a whole agent: what they decide is licensing's too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent import app
+from agent.codec import xml
+from agent.core.requests import Commit, Copy, Datastore, Discard, Edit, Invoke
+from agent.core.sessions import Session
+from tests.northbound.kit import ADMIN, SECONDS, Rig
+
+CONFIG = "cisco-smart-license:licensing"
+
+
+def edit(rig: Rig, session: Session, target: Datastore, custom_id: str, *levels: str) -> None:
+    """Put a custom id and boot levels into a datastore."""
+    listed = "".join(f"<license>{name}</license>" for name in levels)
+    own = rig.schema.modules["slp-agent"].namespace
+    level = f'<boot-level xmlns="{own}">{listed}</boot-level>' if levels else ""
+    content = f"<custom-id>{custom_id}</custom-id>{level}"
+    public = rig.schema.modules["cisco-smart-license"].namespace
+    text = f'<config><licensing xmlns="{public}"><config>{content}</config></licensing></config>'
+    request = Edit(xml.decode_config(xml.parse(text.encode()), rig.schema), target)
+    rig.dispatch.submit(request, session).result(SECONDS)
+
+
+def shown(rig: Rig) -> Any:
+    return rig.dispatch.running.tree.get(CONFIG, {}).get("config", {}).get("custom-id")
+
+
+@pytest.mark.parametrize("crash", [True, False])
+@pytest.mark.parametrize("persist", [None, "p"])
+def test_a_restart_during_a_confirmed_commit(tmp_path: Path, crash: bool, persist: str | None) -> None:
+    """Checklist 111: configuration and licensing settings are as before, in one life that never saw the trial's level.
+
+    A boot level counts from the next start on: the one of the trial must not be turned on by the start that reverts.
+    """
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    session = rig.session()
+    edit(rig, session, Datastore.RUNNING, "old")
+    edit(rig, session, Datastore.CANDIDATE, "new", "advantage")
+    rig.dispatch.submit(Commit(confirmed=True, persist=persist), session).result(SECONDS)
+    assert (shown(rig), rig.state.settings.custom_id) == ("new", "new")
+    assert rig.state.settings.boot_levels == ("advantage",)
+    rig.restart(after=100, crash=crash)
+    assert (shown(rig), rig.state.settings.custom_id) == ("old", "old")
+    assert rig.state.settings.boot_levels == ()
+    assert not any(use.count for use in rig.state.licences.values())
+    assert rig.state.last_outage is not None
+    assert rig.state.last_outage.end - rig.state.last_outage.start == 100
+    assert rig.replayed() == rig.state
+    assert rig.kept().documents == {}
+    rig.restart(after=100)
+    assert (shown(rig), rig.state.settings.custom_id) == ("old", "old")
+    rig.end()
+
+
+def test_a_confirmed_one_holds(tmp_path: Path) -> None:
+    """The level of a configuration that was confirmed is on from the next start."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    session = rig.session()
+    edit(rig, session, Datastore.CANDIDATE, "new", "advantage")
+    for request in (Commit(confirmed=True), Commit()):
+        rig.dispatch.submit(request, session).result(SECONDS)
+    rig.restart(crash=True)
+    assert shown(rig) == "new"
+    assert [use.count for use in rig.state.licences.values()] == [1]
+    rig.end()
+
+
+def test_taken_back_in_time(tmp_path: Path) -> None:
+    """Checklist 108: by the timer of the core thread; the kernel is told like of any change."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    session = rig.session()
+    edit(rig, session, Datastore.CANDIDATE, "new")
+    rig.dispatch.submit(Commit(confirmed=True, timeout=30), session).result(SECONDS)
+    rig.clock.at += 30
+    for _ in range(2):
+        rig.dispatch.loop.submit(lambda: None).result(SECONDS)
+    assert (shown(rig), rig.state.settings.custom_id) == (None, None)
+    rig.dispatch.submit(Discard(), session).result(SECONDS)
+    rig.end()
+
+
+def test_startup_decides_at_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --startup`: each start takes running, and what licensing makes of it, from startup."""
+    build = app.build
+    monkeypatch.setattr(app, "build", lambda **parts: build(**parts, startup=True))
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    assert any(":startup:" in one for one in rig.agent.announced)
+    session = rig.session()
+    edit(rig, session, Datastore.RUNNING, "kept")
+    rig.dispatch.submit(Copy(Datastore.RUNNING, Datastore.STARTUP), session).result(SECONDS)
+    edit(rig, session, Datastore.RUNNING, "lost", "advantage")
+    rig.restart(crash=True)
+    assert (shown(rig), rig.state.settings.custom_id) == ("kept", "kept")
+    assert not any(use.count for use in rig.state.licences.values())
+    rig.end()
+
+
+def test_without_the_option_there_is_none(tmp_path: Path) -> None:
+    """Neither startup nor urls are announced where they are not offered, in the hello and in the models."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    assert not any(":startup:" in one or ":url:" in one for one in rig.agent.announced)
+    assert any(":confirmed-commit:1.1" in one for one in rig.agent.announced)
+    assert not {"startup", "url"} & set(rig.schema.modules["ietf-netconf"].features)
+    rig.end()
+
+
+def test_factory_reset_of_the_configuration(tmp_path: Path) -> None:
+    """RFC 8808: the configuration is empty again; usage and settings follow, nothing else of the agent is reset."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    rig.use("advantage", 3)
+    edit(rig, rig.session(), Datastore.RUNNING, "a")
+    node = rig.schema.rpcs["ietf-factory-default", "factory-reset"]
+    rig.dispatch.submit(Invoke(node, {}), rig.session(ADMIN)).result(SECONDS)
+    assert rig.dispatch.running.tree == {}
+    assert rig.state.settings.custom_id is None
+    assert sum(use.count for use in rig.state.licences.values()) == 3
+    rig.end()
