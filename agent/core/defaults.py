@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.core.schema import Node, Schema
 from agent.core.select import Part, Pick, PickedRows, Selection
-from agent.core.tree import Row, Tagged, Tree
+from agent.core.tree import Row, Tagged, Tree, plain
 from agent.core.xpath import Evaluation
 from agent.core.xpath_functions import boolean
 from agent.core.xpath_items import Cost, Group, Item, root
@@ -76,6 +76,18 @@ def in_mode(config: Tree, schema: Schema, mode: WithDefaults) -> Tree:
             return trim(config, schema.root)
     notes = frozenset({"default"} if mode is WithDefaults.REPORT_ALL_TAGGED else ())
     return fill(config, schema, state=False, notes=notes)
+
+
+def untagged(value: Any) -> Any:
+    """The same with defaults as if they had been set; for plain trees, as datastores keep them."""
+    match value:
+        case dict():
+            after = {member: untagged(one) for member, one in value.items()}
+            return value if all(after[member] is one for member, one in value.items()) else after
+        case list():
+            entries = [untagged(one) for one in value]
+            return value if all(one is other for one, other in zip(entries, value, strict=True)) else entries
+    return plain(value)
 
 
 def trim(tree: Tree, node: Node) -> Tree:

@@ -154,10 +154,11 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Replace a whole configuration by another (RFC 6241 section 7.3)."""
+    """Replace a whole configuration by another (RFC 6241 section 7.3), as `defaults` shows it (None: explicit)."""
 
     source: Source
     target: Datastore | Url
+    defaults: WithDefaults | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,17 +41,17 @@ class _Filter(NamedTuple):
 
 def capabilities(schema: Schema) -> tuple[str, ...]:
     """What reading offers beyond RFC 6241's base, as far as the modules that are served say so."""
-    offered = []
+    found = []
     if "xpath" in features(schema):
-        offered.append(f"{_CAPABILITY}xpath:1.0")
+        found.append(f"{_CAPABILITY}xpath:1.0")
     if _serves(schema, "ietf-netconf-with-defaults"):
         basic = WithDefaults.EXPLICIT
-        offered.append(f"{_CAPABILITY}with-defaults:1.0?basic-mode={basic.value}&also-supported={_OTHER_MODES[basic]}")
+        found.append(f"{_CAPABILITY}with-defaults:1.0?basic-mode={basic.value}&also-supported={_OTHER_MODES[basic]}")
     if "with-defaults" in _nmda(schema):
         basic = WithDefaults.REPORT_ALL
         modes = f"basic-mode={basic.value}&also-supported={_OTHER_MODES[basic]}"
-        offered.append(f"{_CAPABILITY}with-operational-defaults:1.0?{modes}")
-    return tuple(offered)
+        found.append(f"{_CAPABILITY}with-operational-defaults:1.0?{modes}")
+    return tuple(found)
 
 
 def _serves(schema: Schema, module: str) -> bool:
@@ -72,16 +72,16 @@ def _filter(element: Element | None, schema: Schema) -> _Filter:
     kind = element.get("type", element.get(_NC + "type", "subtree"))
     if kind == "subtree":
         return _Filter(xml.decode_filter(element, schema))
-    offered = "xpath" in features(schema)
+    by_path = "xpath" in features(schema)
     if kind != "xpath":
-        known = "subtree or xpath" if offered else "subtree"
+        known = "subtree or xpath" if by_path else "subtree"
         message = f"a filter is of type {known}, not {kind!r}"
         raise refuse("bad-attribute", message, type="protocol", bad_attribute="type", bad_element="filter")
     select = element.get("select", element.get(_NC + "select"))
     if select is None:
         message = "an xpath filter needs its select attribute"
         raise refuse("missing-attribute", message, type="protocol", bad_attribute="select", bad_element="filter")
-    if not offered:
+    if not by_path:
         message = "xpath filters are not offered (no :xpath capability): send a subtree filter"
         raise refuse("bad-attribute", message, type="protocol", bad_attribute="type", bad_element="filter")
     try:
@@ -104,7 +104,8 @@ def xpath(select: str, element: Element, schema: Schema) -> _Filter:
     return _Filter(made.reads, None if made.exact else made)
 
 
-def _defaults(given: dict[str, Element]) -> WithDefaults | None:
+def with_defaults(given: dict[str, Element]) -> WithDefaults | None:
+    """The mode that is asked for (RFC 6243 section 4.5.1). Raises RequestError invalid-value."""
     value = text(given.get("with-defaults"))
     if value is None:
         return None
@@ -116,21 +117,22 @@ def _defaults(given: dict[str, Element]) -> WithDefaults | None:
         raise refuse("invalid-value", message, type="protocol", bad_element="with-defaults") from None
 
 
-def _offered(schema: Schema, *names: str) -> tuple[str, ...]:
+def offered(schema: Schema, *names: str) -> tuple[str, ...]:
+    """The parameters of an operation, with-defaults among them where it is offered."""
     return (*names, "with-defaults") if _serves(schema, "ietf-netconf-with-defaults") else names
 
 
 def _get(operation: Element, schema: Schema) -> Get:
-    given = parameters(operation, schema, *_offered(schema, "filter"))
+    given = parameters(operation, schema, *offered(schema, "filter"))
     wanted = _filter(given.get("filter"), schema)
-    return Get(wanted.selection, xpath=wanted.xpath, defaults=_defaults(given))
+    return Get(wanted.selection, xpath=wanted.xpath, defaults=with_defaults(given))
 
 
 def _get_config(operation: Element, schema: Schema) -> Get:
-    given = parameters(operation, schema, *_offered(schema, "source", "filter"))
+    given = parameters(operation, schema, *offered(schema, "source", "filter"))
     source = datastore(required(given, "source", "get-config"), schema)
     wanted = _filter(given.get("filter"), schema)
-    defaults = _defaults(given)
+    defaults = with_defaults(given)
     rpc = ("ietf-netconf", "get-config")
     return Get(wanted.selection, Content.CONFIG, source, xpath=wanted.xpath, defaults=defaults, rpc=rpc)
 
@@ -161,7 +163,7 @@ def _get_data(operation: Element, schema: Schema) -> Get:
         source,
         xpath=wanted.xpath,
         depth=_depth(given),
-        defaults=_defaults(given),
+        defaults=with_defaults(given),
         origins=_origins(lists, schema),
         with_origin="with-origin" in given,
         rpc=GET_DATA,
