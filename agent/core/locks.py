@@ -44,7 +44,7 @@ class Locks:
 
     def holder(self, datastore: Datastore) -> Session | None:
         """Who holds the whole datastore."""
-        held = self.held.get(datastore)
+        held = self.held.get(datastore) if self.held else None
         return None if held is None else held[0]
 
     def take(self, datastore: Datastore, session: Session, now: float) -> None:

@@ -354,6 +354,11 @@ def test_readers_may_not_change(server: Server) -> None:
             "<delete-config><target><startup/></target></delete-config>",
             validate("<candidate/>"),
             lock("candidate"),
+            '<edit-data xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-nmda" '
+            'xmlns:ds="urn:ietf:params:xml:ns:yang:ietf-datastores"><datastore>ds:running</datastore>'
+            f"<config>{box('<name>a</name>')}</config></edit-data>",
+            '<partial-lock xmlns="urn:ietf:params:xml:ns:netconf:partial-lock:1.0" xmlns:t="urn:example:toy">'
+            "<select>/t:box</select></partial-lock>",
         ):
             assert error(reader.rpc(operation))["tag"] == "access-denied", operation
         assert shown(reader, "candidate") == ""

@@ -330,3 +330,24 @@ def test_a_file_without_the_right_to_read(folders: Folders, flash: Path) -> None
     with pytest.raises(FileError, match="rights") as caught:
         folders.read("flash:a", LIMIT)
     assert caught.value.reason == "unreadable"
+
+
+def test_deletion(folders: Folders, flash: Path) -> None:
+    """Regular files in the folder only; everything else stays."""
+    (flash / "a").mkdir()
+    (flash / "a" / "one").write_bytes(b"1")
+    (flash / "link").symlink_to(flash.parent / "secret")
+    folders.delete("flash:a/one")
+    assert list((flash / "a").iterdir()) == []
+    for argument, reason in (
+        ("a/one", "no-file"),
+        ("a", "not-a-file"),
+        ("link", "not-a-file"),
+        ("../secret", "bad-name"),
+        ("", "bad-name"),
+    ):
+        with pytest.raises(FileError) as caught:
+            folders.delete(argument)
+        assert caught.value.reason == reason, argument
+    assert (flash.parent / "secret").read_bytes() == b"secret"
+    assert (flash / "link").is_symlink()
