@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from lxml import etree
 
 from agent.codec import checks
+from agent.core.defaults import default_of
 from agent.core.path import entry_step
 from agent.core.requests import EditNode, EditOperation, Insert
 from agent.core.schema import Node, Schema
@@ -22,6 +23,7 @@ from agent.core.types import InvalidValue, Type
 from agent.errors import Path, RequestError, refuse
 
 NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
+DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
 YANG = "urn:ietf:params:xml:ns:yang:1"
 XML = "http://www.w3.org/XML/1998/namespace"
 OPERATIONS: frozenset[str] = frozenset(get_args(EditOperation)) - {"none"}
@@ -105,7 +107,11 @@ def _operation(element: etree._Element, name: str, path: Path) -> EditOperation 
         label = etree.QName(str(attribute))
         if label.localname == "operation" and label.namespace in (None, NC):
             found.add(str(value))
-        elif not (label.namespace == YANG and label.localname in PLACING) and label.namespace != XML:
+        elif (
+            not (label.namespace == YANG and label.localname in PLACING)
+            and label.namespace != XML
+            and not (label.namespace == DEFAULTS and label.localname == "default")
+        ):
             message = f"attribute {label.localname} on {name} is unknown"
             raise refuse("unknown-attribute", message, path=path, bad_attribute=label.localname, bad_element=name)
     if not found:
@@ -136,10 +142,31 @@ def _edit(element: etree._Element, parent: Node, path: Path) -> EditNode:
         case "leaf" if operation in ("delete", "remove"):
             return EditNode(node, operation)
         case "leaf" | "leaf-list":
-            return EditNode(node, operation, value=_value(element, node, path, trim=False), insert=insert)
+            value = _value(element, node, path, trim=False)
+            if _tagged(element, node, value, operation, where):
+                operation = "remove"
+            return EditNode(node, operation, value=value, insert=insert)
         case _:
             message = f"{node.name} is {node.kind}, which cannot be configured here"
             raise refuse("operation-not-supported", message, path=where)
+
+
+def _tagged(element: etree._Element, node: Node, value: Any, operation: EditOperation | None, path: Path) -> bool:
+    """Whether the value is said to be the default (RFC 6243 section 4.5.2): the node is to be as if nobody had set it.
+
+    Together with create, the value is set as it stands: only so does data-exists tell of one that is there.
+    """
+    told = element.get(f"{{{DEFAULTS}}}default")
+    if told is None or told.strip() in ("false", "0"):
+        return False
+    default = default_of(node)
+    if told.strip() not in ("true", "1"):
+        message = f"the attribute default on {node.name} is true or false, not {told!r}"
+        raise refuse("bad-attribute", message, path=path, bad_attribute="default", bad_element=node.name)
+    if default is None or (value not in default if node.kind == "leaf-list" else value != default):
+        message = f"{node.name}: this is not the default that the model has"
+        raise refuse("invalid-value", message, path=path, bad_element=node.name)
+    return operation != "create"
 
 
 def _insert(element: etree._Element, node: Node, operation: EditOperation | None, path: Path) -> Insert | None:

@@ -27,6 +27,7 @@ COMMON: frozenset[Rpc] = frozenset(
         ("ietf-netconf", "get-config"),
         ("ietf-netconf", "close-session"),
         ("ietf-netconf-monitoring", "get-schema"),
+        ("ietf-netconf-nmda", "get-data"),
     }
 )
 """What every user of a group that reads may execute."""

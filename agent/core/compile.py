@@ -175,6 +175,7 @@ class _Export:
                 for sub in includes
             ],
             "deviations": sorted(deviating),
+            "imports": _prefixes([*includes, stmt]),
         }
 
     def identities(self, modules: Iterable[Any]) -> dict[str, list[str]]:
@@ -198,7 +199,9 @@ class _Export:
                 closed[base] = sorted(found)
         return closed
 
-    def nodes(self, statements: Iterable[Any], choice: list[list[str]], outer: list[str]) -> Iterator[dict[str, Any]]:
+    def nodes(
+        self, statements: Iterable[Any], choice: list[list[str]], outer: list[str], default: tuple[str, ...] = ()
+    ) -> Iterator[dict[str, Any]]:
         """Data nodes with choice and case flattened away; RPC input and output, actions and notifications too."""
         for stmt in statements:
             if stmt.i_module.i_modulename not in self.implemented:
@@ -206,11 +209,16 @@ class _Export:
             if stmt.keyword == "choice":
                 for case in stmt.i_children:
                     conditions = [*outer, *_conditions(stmt), *_around(stmt), *_conditions(case), *_around(case)]
-                    yield from self.nodes(case.i_children, [*choice, [stmt.arg, case.arg]], conditions)
+                    chosen = (stmt.arg,) if _argument(stmt, "default") == case.arg else ()
+                    yield from self.nodes(
+                        case.i_children, [*choice, [stmt.arg, case.arg]], conditions, default + chosen
+                    )
             elif stmt.keyword in (*_DATA, "input", "output", "action", "notification"):
-                yield self.node(stmt, choice, outer)
+                yield self.node(stmt, choice, outer, default)
 
-    def node(self, stmt: Any, choice: list[list[str]], outer: list[str]) -> dict[str, Any]:
+    def node(
+        self, stmt: Any, choice: list[list[str]], outer: list[str], default: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         parent = stmt.parent
         while parent is not None and parent.keyword in ("choice", "case"):
             parent = parent.parent
@@ -227,6 +235,7 @@ class _Export:
             "when": _conditions(stmt),
             "outer-when": [*outer, *_around(stmt)],
             "choice": choice,
+            "default-cases": list(default),
             "children": list(self.nodes(getattr(stmt, "i_children", ()), [], [])),
         }
         found.update({key: value for key, value in more.items() if value})
@@ -365,6 +374,11 @@ def _qualified(identity: Any) -> str:
 def _target(module: Any, deviation: Any) -> str:
     prefix = deviation.arg.strip("/").partition("/")[0].partition(":")[0]
     return str(module.i_prefixes.get(prefix, (module.arg, None))[0])
+
+
+def _prefixes(texts: Iterable[Any]) -> dict[str, str]:
+    """What the prefixes of a module and its submodules stand for; the module's own meaning wins."""
+    return {prefix: module for text in texts for prefix, (module, _) in sorted(text.i_prefixes.items())}
 
 
 def _units(stmt: Any) -> str | None:

@@ -16,11 +16,15 @@ Target = Sequence[tuple[Node, tuple[Any, ...] | None]]
 
 @dataclass(slots=True)
 class Data:
-    """`tree` holds members of `node`. An encoder adds to `marks` what `Dispatch.delivered` is told afterwards."""
+    """`tree` holds members of `node`. An encoder adds to `marks` what `Dispatch.delivered` is told afterwards.
+
+    With `origin`, configuration at the top says that its origin is intended (RFC 8342 section 5.3.4).
+    """
 
     tree: Tree
     node: Node
     marks: list[tuple[Node, Hashable]] = field(default_factory=list)
+    origin: bool = False
 
     def narrow(self, path: Target) -> Data | None:
         """Only the instance at `path`, as a member of its parent; None when there is no such instance."""

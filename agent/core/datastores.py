@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from agent.clock import Clock
 from agent.core.datastore import Running, StoredConfigurationError, decoded, encoded
+from agent.core.defaults import WithDefaults, in_mode, untagged
 from agent.core.edit import apply_edit
 from agent.core.locks import Locks, PartialLock, denied
 from agent.core.providers import Documents
@@ -59,6 +60,7 @@ class Datastores:
         StoredConfigurationError."""
         self.running = running
         self.locks = Locks(schema)
+        self._schema = schema
         self.trial: Trial | None = None
         self._clock = clock
         self._authorize = authorize
@@ -135,11 +137,14 @@ class Datastores:
         source, target = request.source, request.target
         if source == target:
             raise refuse("invalid-value", "source and target are the same: nothing to copy", type="protocol")
+        mode = request.defaults or WithDefaults.EXPLICIT
         if isinstance(target, Url):
-            self._open_files().write(target.url, self._source(source))
+            self._open_files().write(target.url, in_mode(self._source(source), self._schema, mode))
             return
         self._check_free(target, session)
-        self._replace(target, self._source(source), session)
+        # a datastore has no tags: what they would mark as default stays unset
+        mode = WithDefaults.EXPLICIT if mode is WithDefaults.REPORT_ALL_TAGGED else mode
+        self._replace(target, untagged(in_mode(self._source(source), self._schema, mode)), session)
 
     def delete(self, request: Delete, session: Session) -> None:
         """RFC 6241 section 7.4."""

@@ -41,17 +41,16 @@ from agent.core.requests import (
     Validate,
 )
 from agent.core.schema import Node, Schema
-from agent.core.select import prune, touches
+from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
 from agent.core.validate import Validator
+from agent.core.view import selected, shows_state, with_defaults
 from agent.errors import RequestError, refuse
 
 log = logging.getLogger(__name__)
 
 Submitted = Change | Validate | Lock | Unlock | Invoke | EndSession
-_STATEFUL = (None, Datastore.OPERATIONAL)
-"""The datastores that show state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,22 +161,22 @@ class Dispatch:
         """Data from the present snapshot, without a lock. Raises RequestError."""
         self.access.check_read(session.user)
         try:
-            return Data(self._gather(request), self.schema.root)
+            return Data(self._gather(request), self.schema.root, origin=request.with_origin)
         except RequestError:
             raise
         except Exception:
             raise _failed("a read") from None
 
     def _gather(self, request: Get) -> Tree:
-        source = request.datastore or Datastore.RUNNING
-        tree: Tree = {} if request.content is Content.NONCONFIG else self.datastores.tree(source)
-        if request.content is not Content.CONFIG and request.datastore in _STATEFUL:
+        config = self.datastores.tree(request.datastore or Datastore.RUNNING)
+        tree: Tree = {} if request.content is Content.NONCONFIG else config
+        if shows_state(request):
             for trail, provider in self._state:
                 if touches(request.selection, trail):
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        return prune(tree, request.selection, self.schema.root)
+        return selected(with_defaults(tree, request, self.schema), request, self.schema)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""

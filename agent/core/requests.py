@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Literal
 
+from agent.core.defaults import WithDefaults
+from agent.core.origins import Origins
 from agent.core.schema import Node
 from agent.core.select import Selection
 from agent.core.tree import Tree
+from agent.core.xpath_filter import XPathFilter
 from agent.errors import Path
 
 
@@ -89,12 +92,21 @@ Rpc = tuple[str, str]
 class Get:
     """Read data. `selection` None means everything; an empty selection means nothing.
 
-    `datastore` None is running with all state, as get and RESTCONF's {+restconf}/data show it.
+    `datastore` None is running and, unless `content` says otherwise, all state (get of RFC 6241). `xpath` is applied
+    to what `selection` gives. `depth` is how many levels of each selected node are wanted (RFC 8526 section 3.1.1).
+    `defaults` None is explicit, in the operational datastore report-all. `origins` and `with_origin` count there only.
+    `rpc` (module and name) is what access control knows the request as.
     """
 
     selection: Selection | None = None
     content: Content = Content.ALL
     datastore: Datastore | None = None
+    xpath: XPathFilter | None = None
+    depth: int | None = None
+    defaults: WithDefaults | None = None
+    origins: Origins | None = None
+    with_origin: bool = False
+    rpc: tuple[str, str] = ("ietf-netconf", "get")
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +154,11 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Replace a whole configuration by another (RFC 6241 section 7.3)."""
+    """Replace a whole configuration by another (RFC 6241 section 7.3), as `defaults` shows it (None: explicit)."""
 
     source: Source
     target: Datastore | Url
+    defaults: WithDefaults | None = None
 
 
 @dataclass(frozen=True, slots=True)

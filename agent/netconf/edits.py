@@ -44,6 +44,7 @@ from agent.netconf.parameters import (
     required,
     text,
 )
+from agent.netconf.reads import offered, with_defaults
 
 LONGEST_TIMEOUT: Final = 4294967295
 """confirm-timeout is 1..4294967295 seconds (RFC 6241 section 8.4.4.1)."""
@@ -124,9 +125,9 @@ def _target(element: Element, schema: Schema) -> Datastore | Url:
 
 
 def _copy_config(operation: Element, schema: Schema) -> Copy:
-    given = parameters(operation, schema, "target", "source")
+    given = parameters(operation, schema, *offered(schema, "target", "source"))
     target = _target(required(given, "target", "copy-config"), schema)
-    return Copy(_source(required(given, "source", "copy-config"), schema), target)
+    return Copy(_source(required(given, "source", "copy-config"), schema), target, with_defaults(given))
 
 
 def _delete_config(operation: Element, schema: Schema) -> Delete:

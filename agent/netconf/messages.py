@@ -3,8 +3,7 @@
 Pure functions over the codec; no socket, no session state may come in here. RFC 6241 sections 4 and 7, checklist 24-43.
 
 Lawful alternatives that are chosen here (docs/decisions/0006): `filter` and `config` count in no namespace too, since
-widely used clients send them so; xpath filters are refused with bad-attribute until they are advertised. The
-operations on configuration are in edits.py.
+widely used clients send them so. Reads are in reads.py, the operations on configuration in edits.py.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from lxml.etree import _Element as Element
 
 from agent.codec import xml
 from agent.core.data import Data
-from agent.core.requests import Content, EndSession, Get, Invoke, Lock, Request
+from agent.core.requests import EndSession, Get, Invoke, Lock, Request
 from agent.core.schema import Node, Schema
-from agent.core.select import Selection
 from agent.core.sessions import HIGHEST_ID
 from agent.core.tree import Tree
 from agent.errors import Error, RequestError, refuse
-from agent.netconf import edits, partial
-from agent.netconf.parameters import NC, VALIDATE, datastore, name, parameters, required, text, unknown
+from agent.netconf import edits, partial, reads
+from agent.netconf.parameters import NC, NMDA, VALIDATE, name, parameters, required, text, unknown
 
 log = logging.getLogger(__name__)
 
@@ -112,33 +110,6 @@ def _read_operation(element: Element, schema: Schema) -> Operation:
     return Invoke(node, xml.decode_input(operation, node))
 
 
-def _selection(element: Element | None, schema: Schema) -> Selection | None:
-    """RFC 6241 section 7.1 filter parameter; None selects everything."""
-    if element is None:
-        return None
-    kind = element.get("type", element.get(_NC + "type", "subtree"))
-    if kind == "xpath" and element.get("select", element.get(_NC + "select")) is None:
-        message = "an xpath filter needs its select attribute"
-        raise refuse("missing-attribute", message, type="protocol", bad_attribute="select", bad_element="filter")
-    if kind != "subtree":
-        offered = (
-            "xpath filters are not offered (no :xpath capability)" if kind == "xpath" else f"unknown type {kind!r}"
-        )
-        message = f"{offered}: send a subtree filter"
-        raise refuse("bad-attribute", message, type="protocol", bad_attribute="type", bad_element="filter")
-    return xml.decode_filter(element, schema)
-
-
-def _get(operation: Element, schema: Schema) -> Get:
-    return Get(_selection(parameters(operation, schema, "filter").get("filter"), schema))
-
-
-def _get_config(operation: Element, schema: Schema) -> Get:
-    given = parameters(operation, schema, "source", "filter")
-    source = datastore(required(given, "source", "get-config"), schema)
-    return Get(_selection(given.get("filter"), schema), Content.CONFIG, source)
-
-
 def _close_session(operation: Element, schema: Schema) -> CloseSession:
     parameters(operation, schema)
     return CloseSession()
@@ -152,8 +123,7 @@ def _kill_session(operation: Element, schema: Schema) -> EndSession:
 
 
 _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
-    (NC, "get"): _get,
-    (NC, "get-config"): _get_config,
+    **reads.READERS,
     (NC, "close-session"): _close_session,
     (NC, "kill-session"): _kill_session,
     **edits.READERS,
@@ -162,6 +132,7 @@ _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
 """By namespace and name; those of a module count only where it is served."""
 _ALWAYS = frozenset({NC, VALIDATE})
 
+_NMDA_SPACE = f' xmlns="{NMDA}"'.encode()
 _START = f'<rpc-reply xmlns="{NC}"'.encode()
 
 
@@ -171,8 +142,9 @@ def ok_reply(rpc: Rpc) -> tuple[bytes, ...]:
 
 
 def data_reply(rpc: Rpc, data: Data, schema: Schema) -> Iterator[bytes]:
-    """Answer to get and get-config, encoded while it is sent."""
-    yield b"".join((_START, rpc.attributes, b"><data>"))
+    """Answer to get, get-config and get-data, encoded while it is sent."""
+    space = b"" if isinstance(rpc.operation, Get) and rpc.operation.rpc[0] == "ietf-netconf" else _NMDA_SPACE
+    yield b"".join((_START, rpc.attributes, b"><data", space, b">"))
     yield from xml.encode(data, schema.root)
     yield b"</data></rpc-reply>"
 

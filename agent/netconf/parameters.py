@@ -16,6 +16,7 @@ from agent.errors import RequestError, refuse
 
 NC: Final = xml.NC
 NMDA: Final = "urn:ietf:params:xml:ns:yang:ietf-netconf-nmda"
+DEFAULTS: Final = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
 VALIDATE: Final = "urn:ietf:params:netconf:capability:validate:1.0"
 """The namespace in which one widely used client sends <validate>: an alias (checklist, Lawful alternatives)."""
 _UNQUALIFIED = frozenset({"filter", "config"})
@@ -57,13 +58,16 @@ def _spaces(operation: Element) -> tuple[str, ...]:
     return (NC, space) if space == VALIDATE else (space,)
 
 
-def parameters(operation: Element, schema: Schema, *allowed: str) -> dict[str, Element]:
-    """The parameters by name, each given once. Raises RequestError."""
+def parameters(operation: Element, schema: Schema, *allowed: str, repeated: tuple[str, ...] = ()) -> dict[str, Element]:
+    """The parameters by name, each given once; of those in `repeated`, the first. Raises RequestError."""
     found: dict[str, Element] = {}
     for child in operation.iterchildren("*"):
         space, local = name(child)
-        if local not in allowed or not (space in _spaces(operation) or (not space and local in _UNQUALIFIED)):
+        spaces = (DEFAULTS, NMDA) if local == "with-defaults" else _spaces(operation)
+        if local not in allowed or not (space in spaces or (not space and local in _UNQUALIFIED)):
             raise unknown(child, schema, f"in {name(operation)[1]}")
+        if local in found and local in repeated:
+            continue
         if local in found:
             message = f"{local} may be given once in {name(operation)[1]}"
             raise refuse("bad-element", message, type="protocol", bad_element=local)

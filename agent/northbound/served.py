@@ -91,6 +91,7 @@ FRONT_END = frozenset(
     )
 ) | {
     "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
 }

@@ -341,3 +341,51 @@ def test_locks_and_validation_by_identity(client: Client) -> None:
     ok(client, validate(named("startup")), validate(named("intended")))
     assert error(client.rpc(f"<lock><target>{named('operational')}</target></lock>"))["tag"] == "invalid-value"
     assert is_ok(client.rpc(edit("candidate", "")))
+
+
+# with-defaults in copies
+
+LAB = "urn:example:toy-defaults"
+WITH = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
+
+
+def in_mode(target: str, mode: str) -> str:
+    parameter = f'<with-defaults xmlns="{WITH}">{mode}</with-defaults>'
+    return copy("<running/>", target).replace("</copy-config>", f"{parameter}</copy-config>")
+
+
+def test_copies_in_each_mode(client: Client, toy: Toy, folder: Path) -> None:
+    """RFC 6243 section 4.5.1, checklist 67, 97: files show defaults as the mode says, and come back the same."""
+    entries = "".join(f"<interface><name>{name}</name>{mtu}</interface>" for name, mtu in MTUS.items())
+    ok(client, edit("running", f'<interfaces xmlns="{LAB}">{entries}</interfaces>'))
+    before = toy.dispatch.running.tree
+    tag = "{urn:ietf:params:xml:ns:netconf:default:1.0}default"
+    for mode, wanted in MODES.items():
+        ok(client, in_mode(url("copy.xml"), mode))
+        found = [(one.text, one.get(tag)) for one in etree.parse(folder / "copy.xml").iter(f"{{{LAB}}}mtu")]
+        assert found == wanted
+        ok(client, copy(url("copy.xml"), "<running/>"))
+        assert (toy.dispatch.running.tree == before) == (mode in ("explicit", "report-all-tagged"))
+        ok(client, edit("running", f'<interfaces xmlns="{LAB}">{entries}</interfaces>', REPLACE))
+    assert error(client.rpc(in_mode(url("copy.xml"), "frob")))["tag"] == "invalid-value"
+
+
+REPLACE = "<default-operation>replace</default-operation>"
+MTUS = {"a": "<mtu>8192</mtu>", "b": "<mtu>1500</mtu>", "c": ""}
+MODES: dict[str, list[tuple[str, str | None]]] = {
+    "explicit": [("8192", None), ("1500", None)],
+    "trim": [("8192", None)],
+    "report-all": [("8192", None), ("1500", None), ("1500", None)],
+    "report-all-tagged": [("8192", None), ("1500", None), ("1500", "true")],
+}
+
+
+def test_copies_between_datastores_in_each_mode(client: Client, toy: Toy) -> None:
+    """A datastore takes defaults as if they had been set, except those that tags leave unset."""
+    entries = "".join(f"<interface><name>{name}</name>{mtu}</interface>" for name, mtu in MTUS.items())
+    ok(client, edit("running", f'<interfaces xmlns="{LAB}">{entries}</interfaces>'))
+    for mode, wanted in {"explicit": 2, "trim": 1, "report-all": 3, "report-all-tagged": 2}.items():
+        ok(client, in_mode("<candidate/>", mode))
+        text = shown(client, "candidate")
+        assert text.count("<mtu>") == wanted, text
+        ok(client, DISCARD)

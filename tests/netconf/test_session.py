@@ -31,7 +31,8 @@ def bare(schema: Schema) -> Schema:
     made = copy(schema)
     netconf = replace(schema.modules["ietf-netconf"], features=("writable-running",))
     made.modules = {**schema.modules, "ietf-netconf": netconf}
-    del made.modules["ietf-netconf-partial-lock"]
+    for name in ("ietf-netconf-partial-lock", "ietf-netconf-with-defaults", "ietf-netconf-nmda"):
+        del made.modules[name]
     return made
 
 
@@ -56,7 +57,7 @@ def test_the_servers_hello(schema: Schema) -> None:
     assert "urn:ietf:params:netconf:capability:rollback-on-error:1.0" in announced
     assert "urn:example:toy?module=toy&revision=2026-01-01" in announced
     assert "urn:ietf:params:netconf:capability:confirmed-commit:1.1" in announced
-    assert not any(":xpath" in one for one in announced if one)
+    assert "urn:ietf:params:netconf:capability:xpath:1.0" in announced
     offered = [one for one in capabilities(bare(schema)) if ":capability:" in one]
     assert offered == ["urn:ietf:params:netconf:capability:writable-running:1.0"]
 
@@ -163,7 +164,9 @@ def test_operations(schema: Schema) -> None:
     table = {
         "<get/>": Get(),
         "<get><filter/></get>": Get(()),
-        f"<get-config><source>{running}</source></get-config>": Get(None, Content.CONFIG, Datastore.RUNNING),
+        f"<get-config><source>{running}</source></get-config>": Get(
+            None, Content.CONFIG, Datastore.RUNNING, rpc=("ietf-netconf", "get-config")
+        ),
         f"<lock><target>{running}</target></lock>": Lock(),
         f"<unlock><target>{running}</target></unlock>": Unlock(),
         "<kill-session><session-id> 12\n</session-id></kill-session>": EndSession(12),

@@ -61,11 +61,20 @@ class Users:
         return next((user for user in (ADMIN, COLLECTOR, READER) if user.name == name), None)
 
 
-FEATURES = ("writable-running", "candidate", "confirmed-commit", "rollback-on-error", "startup", "url", "validate")
+FEATURES = (
+    "writable-running",
+    "candidate",
+    "confirmed-commit",
+    "rollback-on-error",
+    "startup",
+    "url",
+    "validate",
+    "xpath",
+)
 
 
 def toy_schema(*, netconf: bool = False) -> Schema:
-    """toy and toy-more; with `netconf` also ietf-netconf (all FEATURES) and ietf-netconf-monitoring.
+    """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
 
     Compiled once a process: nodes are compared by identity.
     """
@@ -77,10 +86,17 @@ def _schema(netconf: bool) -> Schema:
     modules = ["toy", "toy-more"]
     features: dict[str, list[str]] = {}
     if netconf:
-        modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-nmda", "ietf-datastores"]
-        modules += ["ietf-netconf-partial-lock", "ietf-factory-default"]
+        modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
+        modules += [
+            "ietf-datastores",
+            "ietf-origin",
+            "ietf-netconf-partial-lock",
+            "ietf-factory-default",
+            "toy-defaults",
+        ]
         features["ietf-factory-default"] = ["factory-default-datastore"]
         features["ietf-netconf"] = list(FEATURES)
+        features["ietf-netconf-nmda"] = ["origin", "with-defaults"]
     return Schema.load(compile_modules([FOLDER, STANDARD], modules, features))
 
 
@@ -216,6 +232,7 @@ class Toy:
     usage: Value
     calls: list[tuple[str, Tree]]
     events: list[Event]
+    found: Value
 
     @classmethod
     def open(
@@ -245,11 +262,12 @@ class Toy:
             "/toy:status/toy-more:part": Value(),
             "/toy:store/usage": Value({"used": 7}),
         }
+        found = Value()
         settings = Settings()
         store = store or Store(config=stored)
         providers = Providers(
-            config={"/toy:box": settings, "/toy:need": settings, "/toy:store": settings},
-            state={**values, **(state or {})},
+            config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
+            state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
             operations={**_operations(calls), **(operations or {})},
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
@@ -274,7 +292,7 @@ class Toy:
         dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events)
+        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
@@ -295,6 +313,8 @@ class Toy:
         self.dispatch.stop()
 
 
+_CONFIG = ("/toy:box", "/toy:need", "/toy:store")
+_MORE_CONFIG = ("/toy-defaults:lab", "/toy-defaults:interfaces")
 _NETCONF_RPCS = frozenset(
     f"/ietf-netconf:{name}"
     for name in (
@@ -315,6 +335,7 @@ _NETCONF_RPCS = frozenset(
 ) | {
     "/ietf-netconf-monitoring:get-schema",
     "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
 }
