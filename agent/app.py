@@ -16,6 +16,8 @@ import sys
 
 from agent.clock import Clock, LabClock, SystemClock
 from agent.config import Address, ConfigError, RunConfig
+from agent.core.access import PATH as NACM
+from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
@@ -28,13 +30,14 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
+from agent.northbound.access import with_rules
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
-from agent.northbound.operations import ACCESS, Operations
+from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
@@ -119,10 +122,21 @@ def build(
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
     tell = _Tell()
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
+    if (rules := with_rules(committer.config)) is not None:
+        committer.set_up(rules)
+    access = Access(schema)
     settings = SettingsProvider(bindings, committer)
-    operations = Operations(bindings, committer, settings, profile)
+    operations = Operations(bindings, committer, settings, profile, access)
     files = files or Folders({})
-    saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
+    saving = FileOperations(
+        bindings,
+        committer,
+        profile=profile,
+        reads=store.reports,
+        clock=clock,
+        files=files,
+        collects=access.collects,
+    )
     authorizing = AuthorizationOperations(bindings, committer, files)
     trusting = TrustOperations(bindings, committer, files)
     living = LifeOperations(bindings, committer, saving, rekey)
@@ -133,10 +147,14 @@ def build(
     dispatch = Dispatch(
         schema,
         clock=clock,
-        access=ACCESS,
+        access=access,
         providers=Providers(
-            config={CONFIG: settings},
-            state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
+            config={CONFIG: settings, NACM: access},
+            state={
+                "/cisco-smart-license:licensing/state": view,
+                MONITORING: monitoring,
+                NACM: access.counters,
+            },
             operations={
                 **operations.table(),
                 **saving.table(),

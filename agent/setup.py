@@ -21,6 +21,7 @@ from agent.licensing.commands import InstallAnchors
 from agent.licensing.engine import Context, decide
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
 from agent.licensing.state import State
+from agent.northbound.access import with_rules
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
 from agent.store.sqlite import SqliteStore
@@ -198,6 +199,8 @@ def install_anchors(
         decision = decide(State(), InstallAnchors(tuple(anchors)), int(clock.now()), context)
         unit = store.begin()
         unit.append(decision.events, {})
+        if (rules := with_rules(None)) is not None:
+            unit.put_config(rules)
         unit.commit()
     finally:
         store.close()

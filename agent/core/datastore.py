@@ -5,10 +5,10 @@ An edit is applied, validated, offered to its providers, made durable, and only 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import json
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from agent.core.edit import apply_edit, removal
 from agent.core.path import lookup, resolve
@@ -30,6 +30,18 @@ class StoredConfigurationError(Exception):
     """What the store holds as configuration does not fit the models; the message says where and what to do."""
 
 
+class Judge(Protocol):
+    """What the caller may change, and what a refusal may tell (agent.core.access for one user)."""
+
+    def check(self, old: Tree, new: Tree) -> None:
+        """Raises RequestError access-denied for a change that is not permitted."""
+        ...
+
+    def veil(self, refusal: RequestError) -> RequestError:
+        """The refusal without what the caller may not know."""
+        ...
+
+
 class Running:
     """`tree` is replaced, never changed: a reader on any thread may keep it as long as it likes.
 
@@ -43,12 +55,16 @@ class Running:
         providers: Mapping[str, ConfigProvider],
         begin: Callable[[], UnitOfWork],
         stored: bytes | None = None,
+        named: Sequence[str] = (),
     ) -> None:
-        """`providers` by schema path. Raises StoredConfigurationError where `stored` is damaged or not valid."""
+        """`providers` by schema path. `named` are top containers that the stored document holds even when empty:
+        whoever sets them up at a first start can tell "emptied" from "never there". Raises StoredConfigurationError
+        where `stored` is damaged or not valid."""
         self._schema = schema
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
+        self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
         self.holder: Session | None = None
@@ -56,26 +72,34 @@ class Running:
 
     def _loaded(self, stored: bytes) -> Tree:
         try:
-            tree: Any = json.loads(stored)
+            document: Any = json.loads(stored)
         except ValueError as error:
             raise StoredConfigurationError(
                 f"the stored configuration is not JSON ({error}): restore a backup"
             ) from None
-        if not isinstance(tree, dict):
+        if not isinstance(document, dict):
             raise StoredConfigurationError("the stored configuration is not a JSON object: restore a backup")
+        tree: Tree = {member: value for member, value in document.items() if value or member not in self._named}
         violations = self._validator.check(tree)
         if violations:
             told = "; ".join(violation.error.message for violation in violations)
             raise StoredConfigurationError(f"the stored configuration does not fit the models: {told}")
         return tree
 
-    def edit(self, request: Edit, session: Session) -> None:
+    def edit(self, request: Edit, session: Session, judge: Judge) -> None:
         """All of it or nothing; raises RequestError."""
         if self.holder is not None and self.holder is not session:
             message = f"session {self.holder.id} holds the lock on running: wait, or ask its user to unlock"
             raise refuse("in-use", message, type="protocol")
         old = self.tree
-        new = self._valid(apply_edit(old, request.edits, request.default_operation))
+        try:
+            asked = apply_edit(old, request.edits, request.default_operation)
+            judge.check(old, asked)
+            new = self._valid(asked)
+        except RequestError as refusal:
+            raise judge.veil(refusal) from None
+        if new is not asked:
+            judge.check(asked, new)
         if new == old:
             return
         unit = self._begin()
@@ -84,7 +108,7 @@ class Running:
             for trail, provider in self._providers:
                 if _value(old, trail) != _value(new, trail):
                     prepared.append(provider.prepare(old, new, unit))
-            unit.put_config(json.dumps(new, ensure_ascii=False, separators=(",", ":")).encode())
+            unit.put_config(json.dumps({**self._named, **new}, ensure_ascii=False, separators=(",", ":")).encode())
             unit.commit()
         except BaseException:
             self._undo(prepared, unit)

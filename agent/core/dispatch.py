@@ -13,13 +13,14 @@ import logging
 from typing import Any
 
 from agent.clock import Clock
-from agent.core.access import AccessTable
+from agent.core.access import PATH as NACM_PATH
+from agent.core.access import Access, Denied
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running
 from agent.core.hub import Hub
 from agent.core.loop import Loop
-from agent.core.path import of
+from agent.core.nacm import NACM
 from agent.core.providers import ConfigProvider, Operation, StateProvider, UnitOfWork
 from agent.core.requests import Content, Edit, EndSession, Get, Invoke, Lock, Unlock
 from agent.core.schema import Node, Schema
@@ -62,7 +63,7 @@ class Dispatch:
         schema: Schema,
         *,
         clock: Clock,
-        access: AccessTable,
+        access: Access,
         providers: Providers,
         validator: Validator,
         begin: Callable[[], UnitOfWork],
@@ -89,7 +90,10 @@ class Dispatch:
         self._clock = clock
         self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
-        self.running = Running(schema, validator, providers.config, begin, stored)
+        ruled = [NACM] if NACM_PATH in providers.config else []
+        self.running = Running(schema, validator, providers.config, begin, stored, ruled)
+        if ruled:
+            access.load(self.running.tree)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
         self._state = sorted(
@@ -107,7 +111,11 @@ class Dispatch:
 
     def authorize(self, session: Session, module: str, name: str) -> None:
         """For RPCs that a front end answers itself. Raises RequestError access-denied."""
-        self.access.check_exec(session.user, module, name)
+        try:
+            self.access.check_exec(session.user, module, name)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
 
     def operations(self, user: User) -> tuple[Node, ...]:
         """The RPCs that `Invoke` reaches and that the user may call, in schema order."""
@@ -116,15 +124,15 @@ class Dispatch:
 
     def read(self, request: Get, session: Session) -> Data:
         """Data from the present snapshot, without a lock. Raises RequestError."""
-        self.access.check_read(session.user)
+        self.authorize(session, "ietf-netconf", "get-config" if request.content is Content.CONFIG else "get")
         try:
-            return Data(self._gather(request), self.schema.root)
+            return Data(self._gather(request, session.user), self.schema.root)
         except RequestError:
             raise
         except Exception:
             raise _failed("a read") from None
 
-    def _gather(self, request: Get) -> Tree:
+    def _gather(self, request: Get, user: User) -> Tree:
         tree: Tree = {} if request.content is Content.NONCONFIG else self.running.tree
         if request.content is not Content.CONFIG:
             for trail, provider in self._state:
@@ -132,6 +140,8 @@ class Dispatch:
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
+        # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
+        tree = self.access.readable(user, tree, request.selection)
         return prune(tree, request.selection, self.schema.root)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
@@ -142,21 +152,22 @@ class Dispatch:
         try:
             match request:
                 case Edit():
-                    path = of(request.edits[0].node) if request.edits else ()
                     self.access.check_exec(session.user, "ietf-netconf", "edit-config")
-                    self.access.check_write(session.user, path)
-                    self.running.edit(request, session)
+                    self.running.edit(request, session, _Judge(self.access, session.user))
                 case Lock():
-                    self.authorize(session, "ietf-netconf", "lock")
+                    self.access.check_exec(session.user, "ietf-netconf", "lock")
                     self.running.lock(session, self._clock.now())
                 case Unlock():
-                    self.authorize(session, "ietf-netconf", "unlock")
+                    self.access.check_exec(session.user, "ietf-netconf", "unlock")
                     self.running.unlock(session)
                 case EndSession():
-                    self.authorize(session, "ietf-netconf", "kill-session")
+                    self.access.check_exec(session.user, "ietf-netconf", "kill-session")
                     self._end(request.session_id, session)
                 case Invoke():
                     return self._invoke(request, session)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
         except RequestError:
             raise
         except Exception:
@@ -165,12 +176,24 @@ class Dispatch:
 
     def _invoke(self, request: Invoke, session: Session) -> Tree | None:
         node = request.node
-        self.authorize(session, node.module, node.name)
+        if node.kind == "action":
+            self.access.check_action(session.user, node, request.path)
+        else:
+            self.access.check_exec(session.user, node.module, node.name)
         operation = self._operations.get(node.path)
         if operation is None:
             message = f"{node.module}:{node.name} is not implemented here"
             raise refuse("operation-not-supported", message, type="protocol")
         return operation(request.input, session)
+
+    def _tell(self, denied: Denied, session: Session) -> None:
+        """One line of the log: what was denied to whom, and by which rule; few a session, so that nobody fills it."""
+        if not session.denials.take(self._clock.now()):
+            return
+        user = session.user
+        groups = ", ".join(sorted(self.access.groups(user))) or "none"
+        told = (denied.what, user.name, session.id, groups, denied.decision)
+        log.warning("access denied: %s, user %s, session %d (groups: %s), by %s%s", *told, session.denials.suffix())
 
     def _end(self, session_id: int, caller: Session) -> None:
         if session_id == caller.id:
@@ -220,6 +243,20 @@ class Dispatch:
         while here is not None and here not in self._by_node:
             here = here.parent
         return None if here is None else self._by_node[here]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """agent.core.datastore.Judge: the access rules for one user."""
+
+    access: Access
+    user: User
+
+    def check(self, old: Tree, new: Tree) -> None:
+        self.access.check_change(self.user, old, new)
+
+    def veil(self, refusal: RequestError) -> RequestError:
+        return self.access.veil(self.user, refusal)
 
 
 def _failed(what: str) -> RequestError:

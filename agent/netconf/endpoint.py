@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import logging
 from typing import Any, Protocol
 
+from agent.core.access import Denied
 from agent.core.data import Data
 from agent.core.dispatch import Dispatch
 from agent.core.requests import Get, Invoke
@@ -228,7 +229,8 @@ class Endpoint:
                 session.in_bad_rpcs += 1
             else:
                 session.in_rpcs += 1
-        await self._send(messages.error_reply(rpc, refusal.errors, self._dispatch.schema))
+        errors = refusal.on_rpc() if isinstance(refusal, Denied) else refusal.errors
+        await self._send(messages.error_reply(rpc, errors, self._dispatch.schema))
 
     async def _send(self, parts: Iterable[bytes]) -> None:
         """Write one message, in one write where it is small; never hold much more than HIGH_WATER in the channel.

@@ -15,7 +15,7 @@ import logging
 
 from agent.clock import Clock
 from agent.core.providers import Operation
-from agent.core.sessions import Session
+from agent.core.sessions import Session, User
 from agent.core.tree import Tree
 from agent.formats.jsontext import MAX_BYTES
 from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, write_usage
@@ -26,7 +26,7 @@ from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, Refused, through
 from agent.northbound.commit import Committer, storage_refusals
-from agent.northbound.operations import ACCESS, imported
+from agent.northbound.operations import imported
 from agent.northbound.rows import PAGE
 from agent.northbound.times import date_and_time
 from agent.transport.files import FileError, Folders, Reason
@@ -86,13 +86,16 @@ class FileOperations:
         reads: ReportReads,
         clock: Clock,
         files: Folders,
+        collects: Callable[[User], bool],
     ) -> None:
+        """`collects` tells whether what a user gets counts as delivered."""
         self._bindings = bindings
         self._committer = committer
         self._profile = profile
         self._reads = reads
         self._clock = clock
         self._files = files
+        self._collects = collects
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
@@ -122,7 +125,7 @@ class FileOperations:
             # first: a file that has no place leaves the open reports open
             self.check(argument)
             content = self._save(wanted, session)
-            saved = self._to_file(argument, content, session, delivered=ACCESS.collects(session.user))
+            saved = self._to_file(argument, content, session, delivered=self._collects(session.user))
             return {"return-code": SUCCESS, "message": f"{saved.told} saved", "report-count": len(saved.ids)}
 
         return save
@@ -144,7 +147,7 @@ class FileOperations:
         else:
             wanted = Wanted(unreported=True)
         saved = self._save(wanted, session)
-        self._note(saved, session, ACCESS.collects(session.user))
+        self._note(saved, session, self._collects(session.user))
         return {"return-code": SUCCESS, "report-count": len(saved.ids), "content": saved.content.decode()}
 
     def _import_file(self, given: Tree, session: Session) -> Tree:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
@@ -139,6 +140,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG}, {*SERVES, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))
