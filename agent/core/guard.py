@@ -45,13 +45,13 @@ class _Guard:
 
     def __init__(self, rights: Rights, at: Keys) -> None:
         self._rights = rights
-        self._at = at
+        self.at = at
 
     def shape(self, node: Node) -> Shape:
         return self._rights.shape("read", node)
 
     def permits(self, shape: Shape) -> bool:
-        return (decided(shape, self._at) if shape.conditional else shape.decision).permit
+        return (decided(shape, self.at) if shape.conditional else shape.decision).permit
 
     def members(self, tree: Tree, parent: Node, wanted: Wanted) -> Tree:
         """What is left of the members of a node: the same object where that is all of it."""
@@ -73,7 +73,7 @@ class _Guard:
             return None
         match node.kind:
             case "list" if not isinstance(value, list):
-                return GuardedRows(value, node, self._rights, self._at, picks)
+                return GuardedRows(value, node, self._rights, self.at, picks)
             case "list":
                 entries = [left for entry in value if (left := self._entry(entry, node, shape, picks)) is not None]
                 same = len(entries) == len(value) and all(a is b for a, b in zip(entries, value, strict=True))
@@ -89,20 +89,20 @@ class _Guard:
         return left if left or left is value or node.presence else None
 
     def _permits_at(self, node: Node, texts: tuple[str, ...], shape: Shape) -> bool:
-        self._at[node] = texts
+        self.at[node] = texts
         try:
             return self.permits(shape)
         finally:
-            del self._at[node]
+            del self.at[node]
 
     def _entry(self, entry: Tree, node: Node, shape: Shape, picks: Sequence[Pick] | None) -> Tree | None:
-        self._at[node] = tuple(key_text(key, entry[key.member]) for key in node.key_nodes)
+        self.at[node] = tuple(key_text(key, entry[key.member]) for key in node.key_nodes)
         try:
             if not self.permits(shape):
                 return None
             return entry if shape.below else self.members(entry, node, _wanted(node, picks))
         finally:
-            del self._at[node]
+            del self.at[node]
 
 
 class GuardedRows:
@@ -124,20 +124,21 @@ class GuardedRows:
     def find(self, keys: tuple[str, ...]) -> Row | Part | None:
         """The entry with these keys, where it and its keys may be read."""
         row = self._rows.find(keys)
-        left = None if row is None else self._left(row)
+        left = None if row is None else self._left(row, _Guard(self._rights, dict(self._at)))
         if isinstance(left, Part) and any(key.member not in left.tree for key in self._node.key_nodes):
             return None
         return left
 
     def pages(self) -> Iterator[Sequence[Row | Part]]:
         """All entries that may be read."""
+        guard = _Guard(self._rights, dict(self._at))
         for page in self._rows.pages():
-            kept = [left for row in page if (left := self._left(row)) is not None]
+            kept = [left for row in page if (left := self._left(row, guard)) is not None]
             if kept:
                 yield kept
 
-    def _left(self, row: Row) -> Row | Part | None:
-        guard = _Guard(self._rights, {**self._at, self._node: row.keys})
+    def _left(self, row: Row, guard: _Guard) -> Row | Part | None:
+        guard.at[self._node] = row.keys
         if not guard.permits(self._shape):
             return None
         if self._below:

@@ -7,7 +7,7 @@ Source: RFC 8341 sections 3.4.4 (operations), 3.4.5 (data), 3.4.6 (notifications
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -29,6 +29,9 @@ Keys = dict[Node, tuple[str, ...]]
 
 USERS = 256
 """Sets of groups, or users where a rule names $USER, whose rights are kept ready."""
+
+WORTH_AN_INDEX = 8
+"""Rules on the keys of one node that are looked through one by one."""
 
 _ALWAYS_DENIED = frozenset({("ietf-netconf", "kill-session"), ("ietf-netconf", "delete-config")})
 """What exec-default does not apply to (RFC 8341 sections 3.2.7 and 3.2.10)."""
@@ -82,17 +85,27 @@ RECOVERY = Decision(True, None, "a recovery session, which no rule applies to")
 DISABLED = Decision(True, None, "enable-nacm is false")
 
 
+class Index(NamedTuple):
+    """Conditional rules by the value that they want of one key of `node`."""
+
+    node: Node
+    position: int
+    rules: Mapping[str | None, Sequence[Rule]]
+
+
 class Shape(NamedTuple):
     """What is known of a schema node before any key is.
 
     `decision` stands unless one of `conditional`, in order, matches the instance; `below`: all descendants are
-    permitted whatever their keys; `whole`: the node is, too.
+    permitted whatever their keys; `whole`: the node is, too. Where many conditional rules test one key, `by_key` finds
+    those for its value.
     """
 
     decision: Decision
     conditional: tuple[Rule, ...]
     below: bool
     whole: bool
+    by_key: Index | None = None
 
 
 class Rights:
@@ -188,7 +201,8 @@ class Rights:
         if decision is None:
             decision = self._silent(node, operation)
         below = all(self.shape(operation, child).whole for child in node.children)
-        return Shape(decision, tuple(conditional), below, below and decision.permit and not conditional)
+        whole = below and decision.permit and not conditional
+        return Shape(decision, tuple(conditional), below, whole, _index(conditional))
 
     def _silent(self, node: Node, operation: AccessOperation) -> Decision:
         """Where no rule matches: the model's own word, else the default."""
@@ -209,9 +223,29 @@ def _matches(rule: Rule, module: str, name: str, operation: AccessOperation) -> 
     return rule.kind == "any" or rule.target in ("*", name)
 
 
+def _index(rules: Sequence[Rule]) -> Index | None:
+    """An index where it is worth it: over a key that all of the rules test."""
+    if len(rules) < WORTH_AN_INDEX:
+        return None
+    for node, position, _ in rules[0].conditions:
+        found: dict[str | None, list[Rule]] = {}
+        for rule in rules:
+            wanted = [each.value for each in rule.conditions if each[:2] == (node, position)]
+            if not wanted:
+                break
+            found.setdefault(wanted[0], []).append(rule)
+        else:
+            return Index(node, position, found)
+    return None
+
+
 def decided(shape: Shape, at: Keys) -> Decision:
     """The decision for the instance that has these keys."""
-    for rule in shape.conditional:
+    rules: Sequence[Rule] = shape.conditional
+    if shape.by_key is not None:
+        here = at.get(shape.by_key.node)
+        rules = () if here is None else shape.by_key.rules.get(here[shape.by_key.position], ())
+    for rule in rules:
         for node, index, value in rule.conditions:
             keys = at.get(node)
             if keys is None or keys[index] != value:

@@ -15,6 +15,7 @@ from agent.codec import xml
 from agent.core.access import Access, Denied
 from agent.core.data import Data
 from agent.core.guard import GuardedRows
+from agent.core.nacm import WORTH_AN_INDEX, Rights
 from agent.core.requests import Content, Edit, EditNode, EndSession, Get, Invoke
 from agent.core.schema import Node
 from agent.core.select import Selection, prune
@@ -278,6 +279,7 @@ def test_stored_rows() -> None:
     ]
     assert seen(bare, status, f"<status {T}><report><document>doc 1</document></report></status>") == {}
     unnamed = access(rule("deny", path="/toy:status/report/id"))
+    assert unnamed.readable(ANN, status, None)["toy:status"]["report"].find(("r0",)) is None
     assert seen(unnamed, status, wanted) == {}
     assert seen(unnamed, status, f"<status {T}><report><more/></report></status>") == {
         "toy:status": {"report": [{"more": {"text": "m"}}] * 3}
@@ -295,6 +297,51 @@ def test_rows_are_decoded_only_where_a_rule_reaches_below(monkeypatch: pytest.Mo
     cut = prune(bare.readable(ANN, status, selection), selection, SCHEMA.root)
     assert plain(cut)["toy:status"]["report"] == [{"id": "r0"}, {"id": "r1"}, {"id": "r2"}]
     assert decoded == []
+
+
+def test_many_rules_on_one_key() -> None:
+    """Those that are found by the key's value decide as they would one by one, in their order."""
+    keys = [f"/toy:box/entry[id='x{index}']" for index in range(WORTH_AN_INDEX)]
+    rules = [rule("deny", path=path) for path in keys]
+    several = access(
+        *rules,
+        rule("permit", path="/toy:box/entry[id='a']/sub[n='2']"),
+        rule("deny", path="/toy:box/entry[id='a']/sub"),
+        rule("permit", path="/toy:box/entry[id='x0']"),
+    )
+    tree = {"toy:box": {"entry": [*BOX["toy:box"]["entry"], {"id": "x0"}, {"id": "x7"}, {"id": "x8"}]}}
+    entries = seen(several, tree)["toy:box"]["entry"]
+    assert [entry["id"] for entry in entries] == ["a", "b", "x8"]
+    assert entries[0]["sub"] == [{"n": 2}]
+
+
+def test_rights_are_kept_until_the_rules_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiled once for all users of the same groups, and anew after a commit."""
+    made: list[int] = []
+    before = Rights.__init__
+
+    def counted(self: Rights, *given: Any) -> None:
+        made.append(1)
+        before(self, *given)
+
+    monkeypatch.setattr(Rights, "__init__", counted)
+    rules = access(rule("deny", path="/toy:box/name"))
+    users = [User(f"u{index}", frozenset({"ops"})) for index in range(5)]
+    for user in (*users, *users):
+        assert "name" not in rules.readable(user, BOX, None)["toy:box"]
+    assert len(made) == 1
+    rules.readable(User("u", frozenset({"other"})), BOX, None)
+    assert len(made) == 2
+    nacm = {"rule-list": [{"name": "l", "group": ["ops"], "rule": [rule("deny", path="/toy:box/size")]}]}
+    new = rules.prepare({}, {"ietf-netconf-acm:nacm": nacm}, None)  # type: ignore[arg-type]
+    assert "name" not in rules.readable(ANN, BOX, None)["toy:box"]
+    new.apply()
+    assert "name" in rules.readable(ANN, BOX, None)["toy:box"]
+    assert len(made) == 3
+    personal = access(rule("deny", path="/toy:box/entry[id=$USER]"))
+    for user in users:
+        personal.readable(user, BOX, None)
+    assert len(made) == 3 + len(users)
 
 
 # Writes (sections 3.2.5 to 3.2.8)
