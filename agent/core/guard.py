@@ -53,6 +53,10 @@ class _Guard:
     def permits(self, shape: Shape) -> bool:
         return (decided(shape, self.at) if shape.conditional else shape.decision).permit
 
+    def clear(self, shape: Shape) -> bool:
+        """Whether all below the instance that the walk is in may be read."""
+        return shape.below or (shape.clear and shape.near.first(self.at) is None)
+
     def members(self, tree: Tree, parent: Node, wanted: Wanted) -> Tree:
         """What is left of the members of a node: the same object where that is all of it."""
         kept: Tree = {}
@@ -100,7 +104,7 @@ class _Guard:
         try:
             if not self.permits(shape):
                 return None
-            return entry if shape.below else self.members(entry, node, _wanted(node, picks))
+            return entry if self.clear(shape) else self.members(entry, node, _wanted(node, picks))
         finally:
             del self.at[node]
 
@@ -141,7 +145,7 @@ class GuardedRows:
         guard.at[self._node] = row.keys
         if not guard.permits(self._shape):
             return None
-        if self._below:
+        if self._below or guard.clear(self._shape):
             return row
         tree = row.tree()
         left = guard.members(tree, self._node, self._wanted)

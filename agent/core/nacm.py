@@ -85,27 +85,64 @@ RECOVERY = Decision(True, None, "a recovery session, which no rule applies to")
 DISABLED = Decision(True, None, "enable-nacm is false")
 
 
-class Index(NamedTuple):
-    """Conditional rules by the value that they want of one key of `node`."""
+class Keyed:
+    """Rules that depend on keys, in order; where they are many and test one key, found by its value."""
 
-    node: Node
-    position: int
-    rules: Mapping[str | None, Sequence[Rule]]
+    __slots__ = ("_at", "_by_value", "rules")
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._at: tuple[Node, int] | None = None
+        self._by_value: dict[str | None, list[Rule]] = {}
+        if len(rules) >= WORTH_AN_INDEX:
+            self._find_by_value()
+
+    def __bool__(self) -> bool:
+        return bool(self.rules)
+
+    def _find_by_value(self) -> None:
+        """By a key that all of the rules test, if there is one."""
+        for node, position, _ in self.rules[0].conditions:
+            found: dict[str | None, list[Rule]] = {}
+            for rule in self.rules:
+                wanted = [each.value for each in rule.conditions if each[:2] == (node, position)]
+                if not wanted:
+                    break
+                found.setdefault(wanted[0], []).append(rule)
+            else:
+                self._at, self._by_value = (node, position), found
+                return
+
+    def first(self, at: Keys) -> Rule | None:
+        """The first that matches the instance with these keys."""
+        rules: Sequence[Rule] = self.rules
+        if self._at is not None:
+            here = at.get(self._at[0])
+            rules = () if here is None else self._by_value.get(here[self._at[1]], ())
+        for rule in rules:
+            for node, position, value in rule.conditions:
+                keys = at.get(node)
+                if keys is None or keys[position] != value:
+                    break
+            else:
+                return rule
+        return None
 
 
 class Shape(NamedTuple):
     """What is known of a schema node before any key is.
 
-    `decision` stands unless one of `conditional`, in order, matches the instance; `below`: all descendants are
-    permitted whatever their keys; `whole`: the node is, too. Where many conditional rules test one key, `by_key` finds
-    those for its value.
+    `decision` stands unless one of `conditional` matches the instance. `below`: all descendants are permitted whatever
+    their keys; `whole`: the node is, too. `clear`: all descendants of an instance are that none of `near` matches,
+    which are all rules on keys at the node and above it.
     """
 
     decision: Decision
-    conditional: tuple[Rule, ...]
+    conditional: Keyed
     below: bool
     whole: bool
-    by_key: Index | None = None
+    near: Keyed
+    clear: bool
 
 
 class Rights:
@@ -116,14 +153,19 @@ class Rights:
         self._schema = schema
         self._named = [rule for rule in rules if rule.kind != "data"]
         self._places: dict[AccessOperation, dict[tuple[Node | None, str], list[Rule]]] = {}
+        self._keyed: dict[AccessOperation, dict[Node | None, list[Rule]]] = {}
         for operation in OPERATIONS:
-            places = self._places[operation] = {}
+            places = self._places.setdefault(operation, {})
+            keyed = self._keyed.setdefault(operation, {})
             for rule in rules:
-                if rule.kind in ("any", "data") and operation in rule.operations:
-                    there = places.setdefault((rule.place, rule.module), [])
-                    # behind a rule that always matches, the same place is never looked at
-                    if not there or there[-1].conditions:
-                        there.append(rule)
+                if rule.kind not in ("any", "data") or operation not in rule.operations:
+                    continue
+                there = places.setdefault((rule.place, rule.module), [])
+                # behind a rule that always matches, the same place is never looked at
+                if not there or there[-1].conditions:
+                    there.append(rule)
+                    if rule.conditions:
+                        keyed.setdefault(rule.place, []).append(rule)
         self._shapes: dict[AccessOperation, dict[Node, Shape]] = {operation: {} for operation in OPERATIONS}
         self._execs: dict[tuple[str, str], Decision] = {}
         self._events: dict[Node, Decision] = {}
@@ -186,23 +228,39 @@ class Rights:
         return known
 
     def _shape(self, operation: AccessOperation, node: Node) -> Shape:
+        decision, rules = self._foreseen(operation, node, frozenset())
+        below = all(self.shape(operation, child).whole for child in node.children)
+        above = frozenset(lineage(node))
+        near = sorted((rule for place in above for rule in self._keyed[operation].get(place, ())), key=_order)
+        conditional = Keyed(rules)
+        return Shape(
+            decision,
+            conditional,
+            below,
+            below and decision.permit and not rules,
+            conditional if near == rules else Keyed(near),
+            below or (bool(near) and all(self._clear(operation, child, above) for child in node.children)),
+        )
+
+    def _clear(self, operation: AccessOperation, node: Node, above: frozenset[Node]) -> bool:
+        """Whether a node and all below it are permitted where no rule on the keys of `above` matches."""
+        decision, rules = self._foreseen(operation, node, above)
+        return decision.permit and not rules and all(self._clear(operation, child, above) for child in node.children)
+
+    def _foreseen(self, operation: AccessOperation, node: Node, above: frozenset[Node]) -> tuple[Decision, list[Rule]]:
+        """The decision for a node, and the rules on keys that come before it; those that end in `above` left out."""
         places = self._places[operation]
         found: list[Rule] = []
         for place in (None, *lineage(node)):
             found += places.get((place, "*"), ())
             found += places.get((place, node.module), ())
-        decision: Decision | None = None
-        conditional = []
-        for rule in sorted(found, key=lambda each: each.order):
+        conditional: list[Rule] = []
+        for rule in sorted(found, key=_order):
             if not rule.conditions:
-                decision = Decision(rule.permit, rule)
-                break
-            conditional.append(rule)
-        if decision is None:
-            decision = self._silent(node, operation)
-        below = all(self.shape(operation, child).whole for child in node.children)
-        whole = below and decision.permit and not conditional
-        return Shape(decision, tuple(conditional), below, whole, _index(conditional))
+                return Decision(rule.permit, rule), conditional
+            if rule.place not in above:
+                conditional.append(rule)
+        return self._silent(node, operation), conditional
 
     def _silent(self, node: Node, operation: AccessOperation) -> Decision:
         """Where no rule matches: the model's own word, else the default."""
@@ -223,36 +281,14 @@ def _matches(rule: Rule, module: str, name: str, operation: AccessOperation) -> 
     return rule.kind == "any" or rule.target in ("*", name)
 
 
-def _index(rules: Sequence[Rule]) -> Index | None:
-    """An index where it is worth it: over a key that all of the rules test."""
-    if len(rules) < WORTH_AN_INDEX:
-        return None
-    for node, position, _ in rules[0].conditions:
-        found: dict[str | None, list[Rule]] = {}
-        for rule in rules:
-            wanted = [each.value for each in rule.conditions if each[:2] == (node, position)]
-            if not wanted:
-                break
-            found.setdefault(wanted[0], []).append(rule)
-        else:
-            return Index(node, position, found)
-    return None
+def _order(rule: Rule) -> int:
+    return rule.order
 
 
 def decided(shape: Shape, at: Keys) -> Decision:
     """The decision for the instance that has these keys."""
-    rules: Sequence[Rule] = shape.conditional
-    if shape.by_key is not None:
-        here = at.get(shape.by_key.node)
-        rules = () if here is None else shape.by_key.rules.get(here[shape.by_key.position], ())
-    for rule in rules:
-        for node, index, value in rule.conditions:
-            keys = at.get(node)
-            if keys is None or keys[index] != value:
-                break
-        else:
-            return Decision(rule.permit, rule)
-    return shape.decision
+    rule = shape.conditional.first(at)
+    return shape.decision if rule is None else Decision(rule.permit, rule)
 
 
 def lineage(node: Node) -> tuple[Node, ...]:
