@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from importlib import metadata, resources
@@ -31,6 +31,7 @@ from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
 from agent.northbound.access import with_rules
+from agent.northbound.access_operations import AccessOperations
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
@@ -108,10 +109,11 @@ def build(
     lab: bool,
     files: Folders | None = None,
     rekey: Rekey | None = None,
+    accounts: Callable[[str], User | None] = lambda _: None,
 ) -> Agent:
     """Join schema, core, kernel and seam over a store.
 
-    Without `files` there is no folder for files, without `rekey` no factory reset.
+    Without `files` there is no folder for files, without `rekey` no factory reset; `accounts` gives a user's groups.
 
     Raises what load, schema and the check at start raise.
     """
@@ -139,6 +141,7 @@ def build(
     )
     authorizing = AuthorizationOperations(bindings, committer, files)
     trusting = TrustOperations(bindings, committer, files)
+    explaining = AccessOperations(bindings, schema, access, accounts)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
@@ -161,6 +164,7 @@ def build(
                 **authorizing.table(),
                 **trusting.table(),
                 **living.table(),
+                **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED,
@@ -255,6 +259,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             lab=folder.info.lab,
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
+            accounts=accounts.user,
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))

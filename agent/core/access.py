@@ -13,7 +13,18 @@ from typing import Any
 
 from agent.core.differences import differences
 from agent.core.guard import readable
-from agent.core.nacm import DISABLED, NACM, RECOVERY, WRITES, AccessOperation, Decision, Keys, RuleSet, lineage
+from agent.core.nacm import (
+    DISABLED,
+    NACM,
+    RECOVERY,
+    WRITES,
+    AccessOperation,
+    Decision,
+    Keys,
+    RuleSet,
+    lineage,
+    place_of,
+)
 from agent.core.path import resolve
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.schema import Node, Schema
@@ -205,15 +216,31 @@ class Access:
             self.counters.notifications.add()
         return decision.permit
 
-    # Explaining: what would be decided, without counting
+    # Explaining: what would be decided; nothing is counted
 
     def explain_exec(self, user: User, module: str, name: str) -> Decision:
         """What decides on a call of that RPC."""
         return self._execution(user, module, name)
 
-    def explain_data(self, user: User, operation: AccessOperation, node: Node, path: Path) -> Decision:
-        """What decides on a data node or action: its own rule, or that of an ancestor which may not be read."""
-        return self._on_data(user, operation, node, _keys(path, self._schema))
+    def explain_path(self, user: User, operation: AccessOperation, path: str) -> tuple[Decision, Node | None]:
+        """What decides on a data node or action, and at which node: an ancestor may be unreadable; None is the root.
+
+        `path` is a canonical instance-identifier; keys that it leaves out are such that no rule names. Raises
+        InvalidValue.
+        """
+        node, conditions = place_of(path, self._schema)
+        if node is None:
+            raise InvalidValue(f"{path}: name a data node or an action; nothing is decided on all data at once")
+        at: Keys = {}
+        for each, position, value in conditions:
+            keys = list(at.get(each, ("",) * max(1, len(each.key_nodes))))
+            keys[position] = user.name if value is None else value
+            at[each] = tuple(keys)
+        for above in lineage(node)[:-1] if operation in ("read", "exec") else ():
+            decision = self._on_data(user, "read", above, at)
+            if not decision.permit:
+                return decision, above
+        return self._on_data(user, operation, node, at), node
 
     def explain_notification(self, user: User, node: Node) -> Decision:
         """What decides on an event of that type."""

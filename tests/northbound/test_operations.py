@@ -17,7 +17,7 @@ from agent.errors import Error, RequestError
 from agent.formats.documents import Ack, Acknowledged
 from agent.licensing import refusals
 from agent.licensing.notices import UsageChanged
-from agent.northbound import operations
+from agent.northbound.access import COLLECTING, RECORDING
 from agent.northbound.served import absent
 from tests.northbound import scenes
 from tests.northbound.conftest import Make
@@ -72,7 +72,7 @@ def test_the_table_covers_every_rpc(rig: Rig) -> None:
     """What is served is in the table above; what collectors and recorders get is known to the models."""
     served = {node.name for node in rig.dispatch.operations(ADMIN) if node.module == "slp-agent"}
     assert served == set(INPUTS)
-    for module, name in operations.COLLECTOR_RPCS | operations.RECORDER_RPCS:
+    for module, name in (*COLLECTING, *RECORDING):
         assert (module, name) in rig.schema.rpcs
 
 
