@@ -35,7 +35,8 @@ TrustAnchors = Annotated[
     list[Path] | None, typer.Option(help="PEM file with the licence authority's root; can be repeated.")
 ]
 KeyFile = Annotated[
-    Path | None, typer.Option(help="Key file that seals secrets; outside the state folder. [default: STATE_DIR.key]")
+    Path | None,
+    typer.Option(show_default="STATE_DIR.key", help="Key file that seals secrets; outside the state folder."),
 ]
 TlsNames = Annotated[
     list[str] | None, typer.Option(help="Further host name or address for the TLS certificate; can be repeated.")
@@ -45,7 +46,9 @@ NetconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where NE
 RestconfAddress = Annotated[str, typer.Option(metavar="HOST:PORT", help="Where RESTCONF over TLS listens.")]
 Socket = Annotated[
     Path | None,
-    typer.Option(help="Where the local socket is bound, for other users to reach it. [default: STATE_DIR/agent.sock]"),
+    typer.Option(
+        show_default="STATE_DIR/agent.sock", help="Where the local socket is bound, for other users to reach it."
+    ),
 ]
 SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
 LabClockRate = Annotated[
@@ -56,7 +59,7 @@ LabClockStart = Annotated[
 ]
 FilesFolder = Annotated[
     Path | None,
-    typer.Option("--files", help="Where flash:NAME, bootflash:NAME and NAME lead to. [default: STATE_DIR/flash]"),
+    typer.Option("--files", show_default="STATE_DIR/flash", help="Where flash:NAME, bootflash:NAME and NAME lead to."),
 ]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 

@@ -28,12 +28,12 @@ class Operation(StrEnum):
 @on_agent
 def explain(
     client: Client,
-    user: Annotated[str, typer.Argument(help="Name of the user.")],
+    name: Annotated[str, typer.Argument(metavar="USER", help="Name of the user.")],
     target: Annotated[
         str,
         typer.Argument(
             metavar="PATH|RPC",
-            help="Path such as /cisco-smart-license:licensing/config; MODULE:NAME of an RPC (exec), notification (read).",
+            help="/MODULE:NAME/... of a data node; MODULE:NAME of an RPC (exec) or a notification (read).",
         ),
     ],
     operation: Annotated[Operation, typer.Argument(help="What is to be done with it.")],
@@ -44,7 +44,7 @@ def explain(
 ) -> None:
     """Tell which rule permits or denies it. Only administrators may ask."""
     output = accepted(
-        call(client, "slp-agent", "explain-access", user=user, group=group, operation=operation.value, target=target)
+        call(client, "slp-agent", "explain-access", user=name, group=group, operation=operation.value, target=target)
     )
     if as_json:
         del output["return-code"]

@@ -107,14 +107,17 @@ def authorization_state(authorization: Authorization, expired: bool) -> str:
     return "auth-state-authorized"
 
 
-def authorization(codes: Authorization, expired: bool, reporting: Reporting) -> Tree:
-    """Nothing needs a code: none; a reservation: since when; a code: how its reports go, or that it has ended."""
+def authorization(codes: Authorization, expired: bool, reporting: Reporting | None) -> Tree:
+    """Nothing needs a code: none; a reservation: since when; a code: how its reports go, or that it has ended.
+
+    `reporting` is None while no code is installed.
+    """
     state = authorization_state(codes, expired)
     tree: Tree = {"authorization-state": state}
     if state == "auth-state-authorized-reservation":
         first = min(code.installed_at for code in codes.codes if code.auth_type in RESERVATIONS)
         tree["authorization-authorized-reservation"] = {"reservation-time": date_and_time(first)}
-    elif state != "auth-state-none":
+    elif reporting is not None:
         tree[f"authorization-{state.removeprefix('auth-state-')}"] = _communication(reporting)
     return tree
 

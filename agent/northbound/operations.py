@@ -15,6 +15,7 @@ from agent.errors import refuse
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
+from agent.licensing.refusals import SUCCESS
 from agent.northbound.access import ADMIN
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import answered, through
@@ -74,6 +75,8 @@ def imported(reply: Reply) -> Tree:
         for index, each in enumerate(reply.documents)
     ]
     tree: Tree = {"return-code": reply.code, "document": documents}
+    if reply.code != SUCCESS:
+        tree["message"] = reply.message
     if reply.confirmation_codes:
         tree["confirmation-codes"] = ", ".join(reply.confirmation_codes)
     return tree

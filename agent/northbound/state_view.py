@@ -162,10 +162,10 @@ class StateView:
         return {
             "registration": (
                 legacy.Trusting(state.trust, counts, state.trust_requested_at, state.trust_failure),
-                state.account,
+                state.account if counts else None,
                 self._controlled and limit is None,
             ),
-            "authorization": (held, legacy.exceeds(state, profile, totals), reporting),
+            "authorization": (held, legacy.exceeds(state, profile, totals), reporting if held.codes else None),
             "evaluation": (),
             "conversion": (held, state.first_started_at),
             "factory-purchase": (),

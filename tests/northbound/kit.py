@@ -70,6 +70,7 @@ name = "sessions"
 feature-name = "Sessions"
 entitlement-tag = "regid.2026-11.test.SES,1.0_02"
 term = "subscription"
+subscription-id = "SUB-1"
 
 [[license]]
 name = "tier-2"
@@ -81,6 +82,12 @@ name = "hseck9"
 entitlement-tag = "regid.2026-11.test.HSECK9,1.0_04"
 enforcement = "export"
 term = "term"
+
+[[purchase]]
+entitlement-tag = "regid.2026-11.test.SES,1.0_02"
+count = 25
+start = 2023-11-01T00:00:00Z
+end = 2026-11-01T00:00:00Z
 """
 ADVANTAGE = "regid.2026-11.test.ADV,1.0_01"
 SESSIONS = "regid.2026-11.test.SES,1.0_02"
@@ -234,7 +241,9 @@ class Rig:
     # Acting
 
     def invoke(self, name: str, given: Tree | None = None, user: User = ADMIN) -> Tree:
-        node = self.schema.rpcs["slp-agent", name]
+        """An RPC of one of our two modules."""
+        module = "slp-agent" if ("slp-agent", name) in self.schema.rpcs else "cisco-smart-license"
+        node = self.schema.rpcs[module, name]
         tree = json_codec.decode_input(given or {}, node)
         answer = self.dispatch.submit(Invoke(node, tree), self.session(user)).result(SECONDS)
         assert answer is not None

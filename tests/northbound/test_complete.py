@@ -10,19 +10,30 @@ import pytest
 
 from agent import app
 from agent.core.dispatch import IncompleteError
+from agent.core.hub import Event, Hub
 from agent.core.schema import Schema
 from agent.core.types import Enumeration
-from agent.licensing import refusals
+from agent.formats.documents import AuthType, CodeTerm, PolicyOrigin
+from agent.licensing import notices, refusals
 from agent.licensing.events import CloseReason, OutageReason
 from agent.licensing.notices import Notice
+from agent.licensing.policy import Kind, Source
 from agent.licensing.ports import ReportState
-from agent.licensing.settings import TransportType
+from agent.licensing.settings import Mode, TransportType
 from agent.northbound import rows, served
-from agent.northbound.notifications import translate
+from agent.northbound.access_operations import AccessOperations
+from agent.northbound.authorization_operations import AuthorizationOperations
+from agent.northbound.file_operations import FILE_CODES, FileOperations
+from agent.northbound.life_operations import LifeOperations
+from agent.northbound.notifications import Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.state_view import StateView
 from agent.northbound.times import date_and_time
+from agent.northbound.translation import translate
+from agent.northbound.trust_operations import TrustOperations
+from agent.northbound.words import INSTALL_TYPES, POLICY_SOURCES
 from agent.store.memory import MemoryStore
+from agent.transport.files import Reason
 from tests.licensing.kit import T0, key
 from tests.northbound.kit import STATE_INFO, HandClock, Rig, bindings_of, profile
 
@@ -80,27 +91,48 @@ def test_a_part_of_the_state_that_is_not_served_stops_the_start(monkeypatch: pyt
     full: Callable[[StateView], frozenset[str]] = StateView.serves.fget  # type: ignore[attr-defined]
     view = next(provider for provider in rig.dispatch._by_node.values() if isinstance(provider, StateView))
     parts = full(view)
-    assert len(parts) == 38
+    assert len(parts) == 25
     for path in parts:
         with pytest.raises(IncompleteError) as caught:
             served.check(SCHEMA, parts - {path})
-        assert path in str(caught.value).split(": ", 1)[1].split(", ")
+        assert named(caught.value, path)
     gone = f"{STATE_INFO}/privacy"
     monkeypatch.setattr(StateView, "serves", property(lambda view: full(view) - {gone}))
     with pytest.raises(IncompleteError, match=gone):
         build()
 
 
-@pytest.mark.parametrize("name", ["record-usage", "close-reports", "import-code"])
-def test_an_operation_without_implementation_stops_the_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    table: Callable[..., Any] = Operations.table
+def test_of_our_two_modules_only_notifications_are_absent() -> None:
+    """Must show: no RPC and no state of theirs is declared absent, nor a notification of slp-agent."""
+    ours = {path for path in served.absent(SCHEMA) if path.startswith(("/cisco-smart-license:", "/slp-agent:"))}
+    notifications = {node.path for node in SCHEMA.notifications.values() if node.module == "cisco-smart-license"}
+    assert ours == notifications - served.PUBLISHED
 
-    def fewer(self: Any) -> Any:
-        return {path: one for path, one in table(self).items() if path != f"/slp-agent:{name}"}
 
-    monkeypatch.setattr(Operations, "table", fewer)
-    with pytest.raises(IncompleteError, match=f"/slp-agent:{name}"):
+OPERATIONS = (
+    Operations,
+    FileOperations,
+    AuthorizationOperations,
+    TrustOperations,
+    LifeOperations,
+    AccessOperations,
+)
+RPCS = sorted(node.path for node in SCHEMA.rpcs.values() if node.module in ("cisco-smart-license", "slp-agent"))
+
+
+def without_operation(kind: type[Any], gone: str) -> Callable[..., Any]:
+    """The table of a class of operations without one path."""
+    full = kind.table
+    return lambda self: {path: one for path, one in full(self).items() if path != gone}
+
+
+@pytest.mark.parametrize("path", RPCS)
+def test_an_operation_without_implementation_stops_the_start(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    for kind in OPERATIONS:
+        monkeypatch.setattr(kind, "table", without_operation(kind, path))
+    with pytest.raises(IncompleteError) as caught:
         build()
+    assert named(caught.value, path)
 
 
 def test_a_path_that_the_models_do_not_have_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,10 +149,17 @@ def choices(annotation: Any) -> list[Any]:
     """Values for a field of a notice: all of a closed vocabulary, else one or two that stand for the rest."""
     known: dict[Any, list[Any]] = {
         "str": ["a & <b>"],
+        "str | None": ["0A1B2C3D", None],
         "int": [T0, T0 + 1],
         "int | None": [T0 + 2, None],
+        "bool": [False, True],
         "CloseReason": list(get_args(CloseReason)),
         "OutageReason": list(get_args(OutageReason)),
+        "PolicyOrigin": list(get_args(PolicyOrigin)),
+        "AuthType": list(get_args(AuthType)),
+        "tuple[AuthType, ...]": [get_args(AuthType), ()],
+        "tuple[str, ...]": [("a & <b>", "c"), ()],
+        "tuple[tuple[int, str], ...]": [((T0, "a & <b>"), (T0 + 1, "c"))],
     }
     return known[annotation]
 
@@ -132,12 +171,46 @@ def samples(kind: type[Any]) -> Iterator[Any]:
         given["code"] = sorted(set(refusals.CODES.values()))
     if "end" in given:
         given["end"] = [T0 + 3]
+    if kind is notices.ContentWasRefused:
+        given["kind"] = ["trust-code", "policy"]
     for index in range(max(map(len, given.values()))):
         yield kind(**{name: values[min(index, len(values) - 1)] for name, values in given.items()})
 
 
-UNTOLD = {("ContentWasRefused", "reason"), ("ContentWasRefused", "who"), ("UsageWasRefused", "reason")}
-"""Fields for which the models have no leaf: the code stands for the reason."""
+UNTOLD = {
+    # the models have no leaf for these: the code stands for the reason
+    ("ContentWasRefused", "reason"),
+    ("ContentWasRefused", "who"),
+    ("UsageWasRefused", "reason"),
+    ("SyncFailed", "reason"),
+    ("TrustRequestFailed", "reason"),
+    ("AuthorizationRequestFailed", "reason"),
+    # trust-success beside it says that it is the authority's
+    ("TrustCodeWasInstalled", "factory"),
+}
+"""Fields that the notification of their notice does not say."""
+WORDS = INSTALL_TYPES | POLICY_SOURCES
+"""Words of the kernel that go by another name in the models."""
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    """All that lists and entries hold."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if not isinstance(value, (list, tuple)):
+        yield value
+        return
+    for one in value:
+        yield from scalars(one)
+
+
+def forms(value: Any) -> list[Any]:
+    """How the models may say a value of the kernel."""
+    if isinstance(value, bool):
+        return [value]
+    if isinstance(value, int):
+        return [value, str(value), date_and_time(value)]
+    return [WORDS.get(value, value)]
 
 
 @pytest.mark.parametrize("kind", get_args(Notice), ids=lambda kind: kind.__name__)
@@ -149,19 +222,58 @@ def test_every_notice_is_a_notification(rig: Rig, kind: type[Any]) -> None:
         assert f"/slp-agent:{name}" in served.PUBLISHED
         node = rig.node(f"/slp-agent:{name}")
         assert bindings.checked(node, tree) == tree
-        words = {form for value in tree.values() for form in (value, str(value))}
-        for field in fields(kind):
-            value = getattr(notice, field.name)
-            if value is not None and (kind.__name__, field.name) not in UNTOLD:
-                assert words & {value, str(value), date_and_time(value) if isinstance(value, int) else value}
-        everything = all(getattr(notice, field.name) is not None for field in fields(kind))
+        said = list(scalars(tree))
+        values = {field.name: getattr(notice, field.name) for field in fields(kind)}
+        for field, value in values.items():
+            if value is None or (kind.__name__, field) in UNTOLD:
+                continue
+            for one in scalars(value):
+                assert any(type(word) is type(form) and word == form for word in said for form in forms(one)), field
+        everything = all(value not in (None, ()) for value in values.values())
         assert {child.member for child in node.children} == set(tree) or not everything
 
 
-def test_every_notification_has_a_notice() -> None:
-    """The other way round: nothing is declared as published that no notice becomes."""
-    names = {translate(next(samples(kind)))[0] for kind in get_args(Notice)}
-    assert {f"/slp-agent:{name}" for name in names} == served.PUBLISHED
+BESIDE: dict[str, list[set[str]]] = {
+    "TrustCodeWasInstalled": [{"trust-success", "registration-success"}, set()],
+    "TrustRequestFailed": [{"registration-fail"}],
+    "TrustCodeEnds": [{"registration-expiration-warning"}, {"registration-expired"}],
+    "UtilityReportingChanged": [{"utility-reporting-stopped"}, {"utility-reporting-started"}],
+    "ContentWasRefused": [{"trust-fail", "registration-fail"}, set()],
+    "AuthorizationWasInstalled": [{"enforcement-mode"}],
+    "AuthorizationWasRemoved": [{"enforcement-mode"}],
+    "AuthorizationHasExpired": [{"enforcement-mode"}],
+}
+"""What is told beside a notice's own notification, sample by sample; the last holds for the rest, no line for none."""
+
+
+def published(rig: Rig, *told: Any) -> list[Event]:
+    """What subscribers hear of these notices, through the bindings."""
+    hub, heard = Hub(), list[Event]()
+    hub.subscribe(heard.append)
+    Notifier(bindings_of(rig), hub, lambda: rig.state, rig.profile)(told, T0)
+    return heard
+
+
+@pytest.mark.parametrize("kind", get_args(Notice), ids=lambda kind: kind.__name__)
+def test_what_is_told_beside_a_notice(rig: Rig, kind: type[Any]) -> None:
+    """Outcomes of requests, and the same in the words of the time before; its own notification comes first."""
+    expected = BESIDE.get(kind.__name__, [set()])
+    for index, notice in enumerate(samples(kind)):
+        own, *further = published(rig, notice)
+        assert (own.module, own.name, own.tree) == ("slp-agent", *translate(notice))
+        names = [event.name for event in further]
+        assert sorted(names) == sorted(expected[min(index, len(expected) - 1)])
+        for event in further:
+            assert f"/{event.module}:{event.name}" in served.PUBLISHED
+
+
+def test_every_notification_has_a_notice(rig: Rig) -> None:
+    """The other way round: nothing is declared as published that no notice, nor the start, becomes."""
+    heard = published(rig, *(sample for kind in get_args(Notice) for sample in samples(kind)))
+    hub = Hub()
+    hub.subscribe(heard.append)
+    Notifier(bindings_of(rig), hub, lambda: rig.state, rig.profile).started(T0)
+    assert {f"/{event.module}:{event.name}" for event in heard} == served.PUBLISHED
 
 
 def enum(rig: Rig, path: str) -> set[str]:
@@ -182,6 +294,22 @@ def test_closed_vocabularies_are_the_models(rig: Rig) -> None:
     assert set(rows._STATES.values()) <= enum(rig, f"{STATE_INFO}/rum-reports-closed-keys/report-state")
     codes = enum(rig, "/slp-agent:import-code/output/return-code")
     assert set(refusals.CODES.values()) | {refusals.SUCCESS} <= codes
+    assert set(FILE_CODES) == set(get_args(Reason))
+    assert set(FILE_CODES.values()) <= codes
+
+
+def test_closed_vocabularies_of_codes_and_policies_are_the_models(rig: Rig) -> None:
+    """Kinds of codes, terms, origins of policies and modes of the kernel are values of the models' enumerations."""
+    imported = f"{STATE_INFO}/imported-authorizations"
+    assert set(INSTALL_TYPES) == set(get_args(AuthType))
+    assert set(INSTALL_TYPES.values()) <= enum(rig, f"{imported}/overall-status/installed-list/install-type")
+    by = f"{imported}/authorization-list/slp-agent:authorized-by"
+    assert set(INSTALL_TYPES.values()) <= enum(rig, f"{by}/install-type")
+    assert {f"license-term-type-{term}" for term in get_args(CodeTerm)} <= enum(rig, f"{by}/license-term-type")
+    assert set(POLICY_SOURCES) == set(get_args(Source)) == {*get_args(PolicyOrigin), "default"}
+    assert set(POLICY_SOURCES.values()) == enum(rig, "/slp-agent:policy-installed/origin")
+    assert {f"policy-type-{kind}" for kind in get_args(Kind)} <= enum(rig, f"{STATE_INFO}/policy/policy-type")
+    assert set(get_args(Mode)) == enum(rig, "/cisco-smart-license:licensing/config/slp-agent:operating-mode")
 
 
 def test_every_kernel_notice_is_published(rig: Rig) -> None:

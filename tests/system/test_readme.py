@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 import os
 from pathlib import Path
 import re
@@ -9,6 +10,22 @@ import re
 from tests.system.kit import BIN, ROOT, Device, tool
 
 README = (ROOT / "README.md").read_text()
+
+
+WORDS = {"FILE": "flash:a.xml", "DAYS": "3", "REPORT": "1", "LICENCE": "voice-session", "TOKEN": "T"}
+"""What stands for the placeholders of README.md."""
+
+
+def at_the_shell(typed: Callable[[str], str], folder: str) -> None:
+    """Every line of the section is understood by the agent: it is done (0), or refused with a reason (1)."""
+    _, _, section = README.partition("## At the device's shell")
+    section, _, _ = section.partition("\n## ")
+    lines = [line.partition("#")[0].strip() for line in section.splitlines() if line.startswith("    slp-agent ")]
+    assert lines
+    for line in lines:
+        words = [WORDS.get(word, word) for word in line.split() if word != "[--here]"]
+        told = typed(f"{folder}\n{' '.join(words)} 2>&1 && echo done || echo code $?")
+        assert told.endswith("done\n") or (told.startswith("slp-agent: refused: ") and told.endswith("code 1\n")), told
 
 
 def test_first_session(tmp_path: Path) -> None:
@@ -52,5 +69,6 @@ def test_first_session(tmp_path: Path) -> None:
             recorder.record("voice-session", 0)
         (file,) = typed(f"{before[0]}\n{add}\n{pull}").split()
         assert '"payload"' in (tmp_path / file).read_text()
+        at_the_shell(typed, before[0])
         # the file comes from an authority, which test_operator.py has
         assert "scripts/install_code.py" in install

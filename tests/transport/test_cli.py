@@ -155,7 +155,8 @@ def test_refusals_have_code_and_reason(operator: Operator) -> None:
     for words in (["license", "import", "flash:none.xml"], ["license", "save", "usage", "all", "tftp:x"]):
         assert "refused: platformpathinvalid: " in operator.refused(*words)
     (operator.flash / "bad.xml").write_bytes(b"<smartLicense/>")
-    assert "refused: missingentry: " in operator.refused("license", "import", "flash:bad.xml")
+    told = operator.refused("license", "import", "flash:bad.xml")
+    assert re.fullmatch(r"slp-agent: refused: missingentry: the file holds none of .+\n", told)
     assert "cannot read" in operator.refused("license", "import", "/none", "--here")
 
 
@@ -264,6 +265,23 @@ def test_everything(operator: Operator, report: str) -> None:
     summary = operator.ok("show", "license", "summary")
     assert re.search(r"(?m)^  voice-session +\(Voice Trunk Session\) +4 IN USE$", summary)
     assert '"usage"' in operator.ok("show", "license", "summary", "--json")
+
+
+def test_sync_says_what_became_of_it(operator: Operator) -> None:
+    operator.ok("usage", "set", "voice-session", "2")
+    assert "1 report closed" in operator.ok("license", "sync")
+
+
+def test_factory_reset_asks_refuses_and_saves_first(operator: Operator) -> None:
+    """docs/licensing.md, Factory reset: nothing unreported is lost without a word."""
+    operator.ok("usage", "set", "voice-session", "3")
+    code, told = operator.run("license", "factory-reset", given="n\n")
+    assert (code, "nothing was reset" in told) == (1, True)
+    assert "refused: msgexecinprogress" in operator.refused("license", "factory-reset", "--yes")
+    operator.ok("license", "factory-reset", "--file", "flash:last.xml", given="y\n")
+    assert read_usage((operator.flash / "last.xml").read_bytes())
+    summary = operator.ok("show", "license", "summary")
+    assert "3 IN USE" not in summary
 
 
 def test_an_agent_that_is_not_there(tmp_path: Path) -> None:
