@@ -7,9 +7,12 @@ import json
 from pathlib import Path
 import time
 
+from ncclient.operations import RPCError
 import pytest
+from typer.testing import CliRunner
 
-from tests.system.kit import CSL, PASSWORD, Device, agent
+from agent.main import cli
+from tests.system.kit import CSL, PASSWORD, Device, Done, agent
 
 CONFIG = "/cisco-smart-license:licensing/config"
 
@@ -19,6 +22,12 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     device = Device.make(tmp_path_factory.mktemp("a") / "d")
     with device.running():
         yield device
+
+
+def explain(device: Device, *words: str) -> Done:
+    command = ["access", "explain", *words, "--state-dir", str(device.folder)]
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, command)
+    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +46,14 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
 )
 def test_explain(device: Device, words: tuple[str, ...], told: str, groups: str) -> None:
     """The deciding rule, or the default; the groups are those of the account unless others are named."""
-    done = device.tool("access", "explain", *words)
+    done = explain(device, *words)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(told), done.out
     assert done.out.endswith(f"groups: {groups}\n")
 
 
 def test_explain_in_json(device: Device) -> None:
-    done = device.tool("access", "explain", "reader", "/ietf-netconf-acm:nacm/groups", "read", "--json")
+    done = explain(device, "reader", "/ietf-netconf-acm:nacm/groups", "read", "--json")
     assert json.loads(done.out) == {
         "permitted": False,
         "rule-list": "reading",
@@ -66,7 +75,7 @@ def test_explain_in_json(device: Device) -> None:
     ],
 )
 def test_what_cannot_be_explained(device: Device, words: tuple[str, ...], message: str) -> None:
-    done = device.tool("access", "explain", *words)
+    done = explain(device, *words)
     assert (done.code, done.out, message in done.err) == (1, "", True), done
 
 
@@ -89,8 +98,6 @@ def logged(log: Path, wanted: str) -> bool:
 def test_a_denial_is_logged_with_its_rule(device: Device) -> None:
     """Checklist 122: over NETCONF, with the path of the operation or node, and the rule in the log."""
     with device.ncclient("collector") as session:
-        from ncclient.operations import RPCError
-
         with pytest.raises(RPCError) as refused:
             session.kill_session("4000000000")
         assert (refused.value.tag, refused.value.type) == ("access-denied", "protocol")

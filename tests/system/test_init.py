@@ -11,8 +11,10 @@ import time
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.system.kit import PASSWORD, Authority, Device, agent
+from agent.main import cli
+from tests.system.kit import PASSWORD, Authority, Device, Done, agent
 
 
 @pytest.fixture(scope="module")
@@ -243,17 +245,22 @@ def test_user_commands(tmp_path: Path, keys: Path) -> None:
     """Passwords, groups and keys of users change while the agent runs; refusals change nothing and say what to do."""
     device = Device.make(tmp_path / "d")
 
+    def tool(*words: str | Path, given: str = "") -> Done:
+        command = [*map(str, words), "--state-dir", str(device.folder)]
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, command, input=given)
+        return Done(done.exit_code, done.stdout, done.stderr)
+
     def users() -> dict[str, dict[str, Any]]:
-        done = device.tool("user", "list", "--json")
+        done = tool("user", "list", "--json")
         assert (done.code, done.err) == (0, "")
         return {each["name"]: each for each in json.loads(done.out)["user"]}
 
     def changed(*words: str | Path, given: str = "") -> None:
-        assert device.tool("user", *words, given=given) == (0, "", "")
+        assert tool("user", *words, given=given) == (0, "", "")
 
     def refused(message: str, *words: str | Path, given: str = "") -> None:
         before = users()
-        done = device.tool("user", *words, given=given)
+        done = tool("user", *words, given=given)
         assert (done.code, done.out, message in done.err) == (1, "", True), done
         assert users() == before
 
@@ -267,12 +274,10 @@ def test_user_commands(tmp_path: Path, keys: Path) -> None:
         assert users()["reader"]["group"] == "collector"
         changed("key", "add", "reader", keys / "k.pub")
         (key,) = users()["reader"]["ssh-keys"]
-        listed = device.tool("user", "key", "list", "reader")
+        listed = tool("user", "key", "list", "reader")
         assert listed.out.split()[:2] == [key["fingerprint"], "ssh-ed25519"]
-        assert json.loads(device.tool("user", "key", "list", "reader", "--json").out)["ssh-key"][0]["type"] == (
-            "ssh-ed25519"
-        )
-        assert f"reader     {'collector':9}  password, 1 SSH key\n" in device.tool("user", "list").out
+        assert json.loads(tool("user", "key", "list", "reader", "--json").out)["ssh-key"][0]["type"] == ("ssh-ed25519")
+        assert f"reader     {'collector':9}  password, 1 SSH key\n" in tool("user", "list").out
         refused("has no SSH key", "key", "remove", "reader", "SHA256:none")
         changed("key", "remove", "reader", key["fingerprint"])
         assert users()["reader"]["ssh-keys"] == []
