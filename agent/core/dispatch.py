@@ -17,7 +17,7 @@ from agent.core.access import PATH as NACM_PATH
 from agent.core.access import Access, Denied
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
-from agent.core.datastore import Running
+from agent.core.datastore import Running, StoredConfigurationError
 from agent.core.hub import Hub
 from agent.core.loop import Loop
 from agent.core.nacm import NACM
@@ -27,6 +27,7 @@ from agent.core.schema import Node, Schema
 from agent.core.select import prune, touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
+from agent.core.types import InvalidValue
 from agent.core.validate import Validator
 from agent.errors import RequestError, refuse
 
@@ -93,7 +94,10 @@ class Dispatch:
         ruled = [NACM] if NACM_PATH in providers.config else []
         self.running = Running(schema, validator, providers.config, begin, stored, ruled)
         if ruled:
-            access.load(self.running.tree)
+            try:
+                access.load(self.running.tree)
+            except InvalidValue as error:
+                raise StoredConfigurationError(f"an access rule does not fit the models: {error.message}") from None
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
         self._state = sorted(

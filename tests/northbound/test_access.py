@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 import json
+from pathlib import Path
+import re
 
 from lxml import etree
 import pytest
 
+from agent import setup
+from agent.clock import SystemClock
+from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
+from agent.core.datastore import StoredConfigurationError
 from agent.core.nacm import NACM
 from agent.core.requests import Content, Edit, Get
 from agent.core.sessions import User
 from agent.core.tree import Tree
 from agent.errors import RequestError
 from agent.northbound.access import COLLECTING, GROUPS, RECORDING, initial, with_rules
+from agent.store.keystore import JOURNAL, Keystore, open_key_file
 from agent.store.memory import MemoryStore
+from agent.store.sqlite import SqliteStore
 from tests.northbound.kit import (
     ADMIN,
     COLLECTOR,
@@ -223,3 +231,55 @@ def test_state_of_the_counters(rig: Rig) -> None:
     assert rig.get(wanted, ADMIN).tree == {
         NACM: {"denied-operations": 2, "denied-data-writes": 0, "denied-notifications": 0}
     }
+
+
+def test_init_writes_the_rules(tmp_path: Path) -> None:
+    """They stand in the store before the first start, with the anchors, in one transaction."""
+    made = setup.initialise(
+        tmp_path / "d",
+        clock=SystemClock(),
+        user=setup.FirstUser("ada", "secret"),
+        profile_file=None,
+        serial=None,
+        anchors=[],
+        lab=False,
+        key_file=None,
+        tls_names=[],
+    )
+    keys = Keystore(made.folder.keys, open_key_file(made.folder.info.key_file))
+    store = SqliteStore(made.folder.database, keys.get(JOURNAL))
+    try:
+        assert json.loads(store.load().config or b"{}") == initial()
+    finally:
+        store.close()
+
+
+def test_the_example_of_the_documentation_works(rig: Rig) -> None:
+    """docs/models.md, Access rules."""
+    text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    (example,) = re.findall(r"```json\n(\{\"ietf-netconf-acm:nacm.*?)```", text, re.DOTALL)
+    edits = json_codec.decode_config(json.loads(example), rig.schema.root)
+    kim = User("kim", frozenset())
+    assert error_of(lambda: read(rig, kim)).tag == "access-denied"
+    rig.dispatch.submit(Edit(edits), rig.session(ADMIN)).result(SECONDS)
+    assert set(read(rig, kim)) == {LICENSING}
+    assert error_of(lambda: read(rig, kim, Content.CONFIG)).tag == "access-denied"
+
+
+def test_a_rule_that_no_longer_fits_stops_the_start() -> None:
+    """A folder whose rules name what the models have not is told so, whoever validates."""
+    store = MemoryStore()
+    rule = {"name": "r", "path": "/slp-agent:gone", "action": "deny"}
+    unit = store.begin()
+    unit.put_config(json.dumps({NACM: {"rule-list": [{"name": "l", "group": ["*"], "rule": [rule]}]}}).encode())
+    unit.commit()
+    with pytest.raises(StoredConfigurationError, match="slp-agent:gone"):
+        Rig.over(store)
+
+
+def test_rules_of_another_module_set_are_refused_by_the_core(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second validator takes any text as a path: the core does not."""
+    monkeypatch.setattr(rig.dispatch.running._validator, "check", lambda tree: ())
+    bad = '<rule><name>x</name><path xmlns:s="urn:slp-agent:yang:slp-agent">/s:x</path><action>permit</action></rule>'
+    error = error_of(lambda: edit(rig, reading(bad)))
+    assert (error.tag, error.path[0].name) == ("invalid-value", "nacm")
