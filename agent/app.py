@@ -21,6 +21,7 @@ from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
+from agent.core.tree import Tree
 from agent.core.validate import best_validator
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
@@ -40,7 +41,7 @@ from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
-from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
+from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
@@ -51,11 +52,14 @@ from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
+from agent.store.check import ReportsCheck
+from agent.store.files import make_directory
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
-from agent.transport.files import Folders
+from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
 
@@ -92,12 +96,18 @@ class Agent:
 class _Tell:
     """Lets the committer start before the hub that its notices go to exists."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.notifier: Notifier | None = None
+        self._clock = clock
 
     def __call__(self, notices: Sequence[Notice], at: int) -> None:
         if self.notifier is not None:
             self.notifier(notices, at)
+
+    def refused(self, name: str, members: Tree) -> None:
+        """A call was refused now, and the public module has a notification for it."""
+        if self.notifier is not None:
+            self.notifier.refused(name, members, self._clock.now())
 
 
 def build(
@@ -122,7 +132,7 @@ def build(
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
-    tell = _Tell()
+    tell = _Tell(clock)
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     if (rules := with_rules(committer.config)) is not None:
         committer.set_up(rules)
@@ -140,7 +150,7 @@ def build(
         collects=access.collects,
     )
     authorizing = AuthorizationOperations(bindings, committer, files)
-    trusting = TrustOperations(bindings, committer, files)
+    trusting = TrustOperations(bindings, committer, files, tell.refused)
     explaining = AccessOperations(bindings, schema, access, accounts)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
@@ -167,7 +177,7 @@ def build(
                 **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
-            notifications=PUBLISHED,
+            notifications=PUBLISHED.union(NEVER),
             front_end=FRONT_END,
             absent=absent(schema),
         ),
@@ -228,17 +238,25 @@ class Listening:
 class RunningAgent:
     """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did."""
 
-    def __init__(self, listening: Listening, undo: ExitStack) -> None:
+    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack) -> None:
         self.listening = listening
+        self._check = check
         self._undo = undo
+
+    def check_reports(self) -> None:
+        """Go on checking the stored reports in a thread, now that nobody waits for the start any more."""
+        self._check.start()
 
     def stop(self) -> None:
         self._undo.close()
 
 
-def open_agent(config: RunConfig) -> RunningAgent:
-    """Hold the state folder, join the agent, listen. Raises ConfigError, OSError, and what folder, keys and store
-    raise; nothing is left open then."""
+def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningAgent:
+    """Hold the state folder, join the agent, listen; of the stored reports the first have been checked then.
+
+    `on_damage` hears, on any thread, of damage in the database that shows while the agent serves: it has to be stopped.
+    Raises ConfigError, OSError, and what folder, keys and store raise; nothing is left open then.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     folder = StateFolder.open(config.state_dir)
     clock = make_clock(folder, config)
@@ -246,7 +264,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.enter_context(folder.hold())
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
         profile = load_profile(folder)
-        store = SqliteStore(folder.database, keys.get(JOURNAL))
+        store = SqliteStore(folder.database, keys.get(JOURNAL), on_damage)
         undo.callback(store.close)
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
@@ -261,6 +279,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             rekey=lambda: _new_device_key(keys),
             accounts=accounts.user,
         )
+        store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         certificate = load_certificate(folder)
@@ -280,7 +299,8 @@ def open_agent(config: RunConfig) -> RunningAgent:
         listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
         undo.callback(ssh_thread.stop)
         server.start()
-        return RunningAgent(listening, undo.pop_all())
+        undo.callback(store.check.stop)
+        return RunningAgent(listening, store.check, undo.pop_all())
 
 
 def _new_device_key(keys: Keystore) -> Signer:
@@ -289,11 +309,13 @@ def _new_device_key(keys: Keystore) -> Signer:
 
 
 def files_folder(folder: StateFolder, config: RunConfig) -> Path:
-    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
-    and ConfigError where the configured one is none."""
+    """Where licence files lie: the configured folder, else `flash` in the held state folder, made and cleared of what a
+    death of the agent has left. Raises OSError, and ConfigError where the configured one is none."""
     if config.files is None:
         path = folder.path / FILES_FOLDER
-        path.mkdir(mode=0o700, exist_ok=True)
+        # what is saved into it is durable on return, so its name must be
+        make_directory(path, 0o700)
+        remove_drafts(path)
         return path
     if not config.files.is_dir():
         raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Install what the licence authority returned (an ACK, a policy, a trust code, or several in one file)."""
+"""Install what the licence authority returned: an ACK, a policy, a trust or authorization code, or several in one file.
+
+Prints a line for each document, and the confirmation codes of authorization codes that were overwritten.
+"""
 
 import argparse
 from base64 import b64encode
@@ -29,7 +32,7 @@ def netconf(target, user, password, _ca, content):
             raise SystemExit(f"{error.tag}: {error.message}") from None
     leaves = lambda entry, *names: {name: entry.findtext(f"{{{SLPA}}}{name}") for name in names}  # noqa: E731
     documents = [leaves(each, "type", "return-code", "message") for each in reply.iter(f"{{{SLPA}}}document")]
-    return leaves(reply, "return-code", "message") | {"document": documents}
+    return leaves(reply, "return-code", "message", "confirmation-codes") | {"document": documents}
 
 
 def restconf(target, user, password, ca, content):
@@ -52,9 +55,16 @@ parser.add_argument("--user", required=True, help="of the group collector; the p
 parser.add_argument("--ca", help="RESTCONF: the agent's CA file")
 args = parser.parse_args()
 install = restconf if args.target.startswith("https:") else netconf
-content = args.file.read_text(encoding="utf-8")
+try:
+    content = args.file.read_text(encoding="utf-8")
+except (OSError, UnicodeDecodeError) as error:
+    raise SystemExit(f"{args.file} cannot be read: {error}") from None
 answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, content)
 for document in answer.get("document", []):
     print(f"{document['type']}: {document['return-code']} {document.get('message') or ''}".rstrip())
+if answer.get("confirmation-codes"):
+    print(f"confirmation codes: {answer['confirmation-codes']}")
 if answer["return-code"] != "success":
-    raise SystemExit(f"{args.file}: {answer['return-code']}: {answer.get('message')}")
+    refused = [each for each in answer.get("document", []) if each["return-code"] != "success"]
+    why = answer.get("message") or "; ".join(each.get("message") or "" for each in refused)
+    raise SystemExit(f"{args.file}: {answer['return-code']}: {why}")

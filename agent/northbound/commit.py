@@ -127,7 +127,7 @@ class Committer:
 
     def next_deadline(self) -> float | None:
         """Epoch seconds at which `tick` is wanted next."""
-        return deadlines.next_deadline(self.state)
+        return deadlines.next_deadline(self.state, int(self._clock.now()))
 
     def _put(self, command: Command, unit: UnitOfWork) -> Change:
         at = int(self._clock.now())

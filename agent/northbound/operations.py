@@ -12,6 +12,7 @@ from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.errors import refuse
+from agent.formats.udi import Udi
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
@@ -56,13 +57,17 @@ class Operations:
                     "slp-agent:recorder entry in the configuration",
                     type="protocol",
                 )
-        reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
+        added, removed = (
+            tuple(Udi.from_key(key) for key in given.get(f"{which}-peripheral", ())) for which in ("added", "removed")
+        )
+        reply = self._committer.serve(RecordUsage(name, given["count"], user.name, added, removed))
         return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))
         keys = list(reply.report_keys)
-        return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
+        message = f"{len(keys)} report{'' if len(keys) == 1 else 's'} closed"
+        return {"return-code": reply.code, "message": message, "closed-count": len(keys), "rum-report-key": keys}
 
     def _import_code(self, given: Tree, session: Session) -> Tree:
         return imported(self._committer.serve(ImportContent(given["content"].encode(), session.user.name)))

@@ -332,6 +332,7 @@ def test_state_dir_from_the_environment(device: Device) -> None:
 COMMANDS = (
     "init",
     "run",
+    "check",
     "user add",
     "user passwd",
     "user group",
