@@ -11,10 +11,9 @@ from agent.core.schema import Node, Schema
 from agent.core.sessions import Session, User
 from agent.core.tree import Tree
 from agent.core.types import InvalidValue
-from agent.errors import refuse
 from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import through
+from agent.northbound.calls import Refused, through
 
 Accounts = Callable[[str], User | None]
 """The user of a name as a transport would report it, with groups; None where there is no such account."""
@@ -53,12 +52,12 @@ class AccessOperations:
         return tree
 
     def _decision(self, user: User, operation: AccessOperation, target: str) -> tuple[Decision, Node | None]:
-        """What decides, and at which data node. Raises RequestError invalid-value."""
+        """What decides, and at which data node. Raises Refused."""
         if target.startswith("/"):
             try:
                 return self._access.explain_path(user, operation, target)
             except InvalidValue as error:
-                raise refuse("invalid-value", error.message, bad_element="target") from None
+                raise Refused("BadInputParams", error.message) from None
         module, _, name = target.partition(":")
         if operation == "exec" and (module, name) in self._schema.rpcs:
             return self._access.explain_exec(user, module, name), None
@@ -69,4 +68,4 @@ class AccessOperations:
             f"{target} is neither a path (/module:name/...) nor, with operation exec, module:name of an RPC, nor, with "
             "operation read, module:name of a notification"
         )
-        raise refuse("invalid-value", message, bad_element="target")
+        raise Refused("BadInputParams", message)

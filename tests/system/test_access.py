@@ -67,7 +67,7 @@ def test_explain_in_json(device: Device) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("admin", "/nowhere:x", "read"), "refused: invalid-value"),
+        (("admin", "/nowhere:x", "read"), "refused: BadInputParams: /nowhere:x: the models have no nowhere:x"),
         (("admin", "/", "read"), "name a data node or an action"),
         (("admin", "sync", "exec"), "sync is neither a path"),
         (("admin", "slp-agent:sync", "read"), "slp-agent:sync is neither a path"),
