@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass, replace
@@ -17,6 +17,8 @@ import sys
 
 from agent.clock import Clock, LabClock, SystemClock
 from agent.config import Address, ConfigError, RunConfig
+from agent.core.access import PATH as NACM
+from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
@@ -30,6 +32,8 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
+from agent.northbound.access import initial, with_rules
+from agent.northbound.access_operations import AccessOperations
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
@@ -37,7 +41,7 @@ from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
-from agent.northbound.operations import ACCESS, Operations
+from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
@@ -120,13 +124,13 @@ def build(
     lab: bool,
     files: Folders | None = None,
     rekey: Rekey | None = None,
+    accounts: Callable[[str], User | None] = lambda _: None,
     startup: bool = False,
-    factory: Tree | None = None,
 ) -> Agent:
     """Join schema, core, kernel and seam over a store.
 
-    Without `files` there is no folder for files, without `rekey` no factory reset. `startup` offers a startup
-    datastore, `factory` is the factory default configuration (None: empty).
+    Without `files` there is no folder for files, without `rekey` no factory reset; `accounts` gives a user's groups.
+    `startup` offers a startup datastore.
 
     Raises what load, schema and the check at start raise.
     """
@@ -137,13 +141,25 @@ def build(
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
     tell = _Tell(clock)
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
+    if (rules := with_rules(committer.config)) is not None:
+        committer.set_up(rules)
+    access = Access(schema)
     settings = SettingsProvider(bindings, committer)
-    operations = Operations(bindings, committer, settings, profile)
+    operations = Operations(bindings, committer, settings, profile, access)
     documents = None if files is None else ConfigurationFiles(schema, files)
     files = files or Folders({})
-    saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
+    saving = FileOperations(
+        bindings,
+        committer,
+        profile=profile,
+        reads=store.reports,
+        clock=clock,
+        files=files,
+        collects=access.collects,
+    )
     authorizing = AuthorizationOperations(bindings, committer, files)
     trusting = TrustOperations(bindings, committer, files, tell.refused)
+    explaining = AccessOperations(bindings, schema, access, accounts)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
@@ -152,16 +168,21 @@ def build(
     dispatch = Dispatch(
         schema,
         clock=clock,
-        access=ACCESS,
+        access=access,
         providers=Providers(
-            config={CONFIG: settings},
-            state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
+            config={CONFIG: settings, NACM: access},
+            state={
+                "/cisco-smart-license:licensing/state": view,
+                MONITORING: monitoring,
+                NACM: access.counters,
+            },
             operations={
                 **operations.table(),
                 **saving.table(),
                 **authorizing.table(),
                 **trusting.table(),
                 **living.table(),
+                **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED.union(NEVER),
@@ -174,7 +195,7 @@ def build(
         documents=committer.documents,
         files=documents,
         startup=startup,
-        factory=factory,
+        factory=initial(),
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
     )
@@ -279,6 +300,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
             startup=config.startup,
+            accounts=accounts.user,
         )
         store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing

@@ -284,6 +284,9 @@ class _Export:
             chain.append(chain[-1].i_typedef.search_one("type"))
         last = chain[-1]
         base = last.arg
+        if any(_is_node_path(getattr(t, "i_typedef", None)) for t in chain):
+            # a string to YANG, but its prefixes are the document's: it must be translated like an instance-identifier
+            return {"base": "node-instance-identifier"}
         found: dict[str, Any] = {"base": base}
         digits = next((int(d.arg) for t in chain if (d := t.search_one("fraction-digits"))), None)
         if digits is not None:
@@ -328,6 +331,10 @@ class _Export:
         if found is None or found[0] is None:
             raise CompileError(f"{leaf.pos}: the leafref path {last.search_one('path').arg} leads to no leaf")
         return found[0]
+
+
+def _is_node_path(typedef: Any) -> bool:
+    return typedef is not None and (typedef.i_module.arg, typedef.arg) == (_NACM, "node-instance-identifier")
 
 
 def _argument(stmt: Any, keyword: str) -> str | None:

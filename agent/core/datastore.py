@@ -6,7 +6,7 @@ datastores, locks and trials say of it is datastores.py's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import json
 import logging
 from typing import Any
@@ -39,17 +39,22 @@ class Running:
         providers: Mapping[str, ConfigProvider],
         begin: Callable[[], UnitOfWork],
         stored: bytes | None = None,
+        named: Sequence[str] = (),
     ) -> None:
-        """`providers` by schema path. Raises StoredConfigurationError where `stored` is damaged or not valid."""
+        """`providers` by schema path. `named` are top containers that the stored document holds even when empty:
+        whoever sets them up at a first start can tell "emptied" from "never there". Raises StoredConfigurationError
+        where `stored` is damaged or not valid."""
         self._schema = schema
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
+        self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
 
     def _loaded(self, stored: bytes) -> Tree:
         tree = decoded(stored, "the stored configuration")
+        tree = {member: value for member, value in tree.items() if value or member not in self._named}
         violations = self._validator.check(tree)
         if violations:
             told = "; ".join(violation.error.message for violation in violations)
@@ -73,7 +78,7 @@ class Running:
                 for trail, provider in self._providers:
                     if _value(old, trail) != _value(new, trail):
                         prepared.append(provider.prepare(old, new, unit))
-                unit.put_config(encoded(new))
+                unit.put_config(encoded({**self._named, **new}))
             for name, document in beside.items():
                 unit.put_document(name, document)
             unit.commit()

@@ -36,8 +36,10 @@ _DELETED = b"null"
 
 FACTORY_RESET = "/ietf-factory-default:factory-reset"
 
-Authorize = Callable[[Session, Datastore, Tree, Tree], None]
-"""Session, datastore, tree before, tree after: raises RequestError access-denied where the session may not do that."""
+Authorize = Callable[[Session, Tree, Tree], None]
+"""Session, tree before, tree after: raises RequestError access-denied where the session may not do that."""
+Readable = Callable[[Session, Tree], Tree]
+"""The part of a tree that the session may read."""
 Test = Literal["test-then-set", "set", "test-only"] | None
 
 
@@ -51,6 +53,7 @@ class Datastores:
         *,
         clock: Clock,
         authorize: Authorize,
+        readable: Readable,
         documents: Mapping[str, bytes] | None = None,
         files: Documents | None = None,
         factory: Tree | None = None,
@@ -64,6 +67,7 @@ class Datastores:
         self.trial: Trial | None = None
         self._clock = clock
         self._authorize = authorize
+        self._readable = readable
         self._files = files
         self._factory = factory or {}
         self._candidate: Tree | None = None
@@ -137,14 +141,19 @@ class Datastores:
         source, target = request.source, request.target
         if source == target:
             raise refuse("invalid-value", "source and target are the same: nothing to copy", type="protocol")
+        # saving running needs the right to this operation only; otherwise nothing unreadable is copied (RFC 8341 section 3.2.6)
+        saving = (source, target) == (Datastore.RUNNING, Datastore.STARTUP)
+        content = self._source(source)
+        if isinstance(source, Datastore) and not saving:
+            content = self._readable(session, content)
         mode = request.defaults or WithDefaults.EXPLICIT
         if isinstance(target, Url):
-            self._open_files().write(target.url, in_mode(self._source(source), self._schema, mode))
+            self._open_files().write(target.url, in_mode(content, self._schema, mode))
             return
         self._check_free(target, session)
         # a datastore has no tags: what they would mark as default stays unset
         mode = WithDefaults.EXPLICIT if mode is WithDefaults.REPORT_ALL_TAGGED else mode
-        self._replace(target, untagged(in_mode(self._source(source), self._schema, mode)), session)
+        self._replace(target, untagged(in_mode(content, self._schema, mode)), session, permitted=saving)
 
     def delete(self, request: Delete, session: Session) -> None:
         """RFC 6241 section 7.4."""
@@ -154,7 +163,7 @@ class Datastores:
         elif target is Datastore.STARTUP and self.offers_startup:
             self._check_free(target, session)
             old = self.tree(target)
-            self._authorize(session, target, old, {})
+            self._authorize(session, old, {})
             self.running.put(self.running.tree, {STARTUP: _DELETED})
             self._startup = None
             self._tell(Changed(target, session, old, {}))
@@ -177,7 +186,7 @@ class Datastores:
         self.locks.check(Datastore.RUNNING, session)
         old = self.running.tree
         new = old if self._candidate is None else self.running.valid(self._candidate)
-        self._allow(old, new, session)
+        self._allow(Datastore.RUNNING, old, new, session)
         if not request.confirmed:
             self.running.put(new, {} if trial is None else {TRIAL: None})
             self.trial = None
@@ -243,7 +252,7 @@ class Datastores:
                 self._check_free(datastore, session)
         old, trial = self.running.tree, self.trial
         new = self.running.valid(self._factory)
-        self._allow(old, new, session)
+        self._allow(Datastore.RUNNING, old, new, session)
         beside: dict[str, bytes | None] = {} if trial is None else {TRIAL: None}
         if self.offers_startup:
             beside[STARTUP] = encoded(new)
@@ -300,17 +309,20 @@ class Datastores:
 
     # Parts of the above
 
-    def _replace(self, target: Datastore, new: Tree, session: Session, test: Test = None) -> None:
-        """Put a whole tree into a datastore that is free for the session."""
+    def _replace(
+        self, target: Datastore, new: Tree, session: Session, test: Test = None, *, permitted: bool = False
+    ) -> None:
+        """Put a whole tree into a datastore that is free for the session; `permitted`: whatever it changes."""
         old = self.tree(target)
+        if not permitted:
+            self._allow(target, old, new, session)
         if target is not Datastore.CANDIDATE or test in ("test-then-set", "test-only"):
             checked = self.running.valid(new)
             # candidate keeps what was sent: what a false condition removes is removed by the commit
-            new = new if target is Datastore.CANDIDATE else checked
-        if target is Datastore.RUNNING:
-            self._allow(old, new, session)
-        elif new != old:
-            self._authorize(session, target, old, new)
+            if target is not Datastore.CANDIDATE and checked is not new:
+                if not permitted:
+                    self._allow(target, new, checked, session)
+                new = checked
         if test == "test-only":
             return
         match target:
@@ -325,11 +337,12 @@ class Datastores:
                 if new != old:
                     self._tell(Changed(target, session, old, new))
 
-    def _allow(self, old: Tree, new: Tree, session: Session) -> None:
-        """Whether the session may make this change of running. Raises RequestError."""
+    def _allow(self, target: Datastore, old: Tree, new: Tree, session: Session) -> None:
+        """Whether the session may make this change. Raises RequestError."""
         if new is not old and new != old:
-            self.locks.check_parts(old, new, session)
-            self._authorize(session, Datastore.RUNNING, old, new)
+            if target is Datastore.RUNNING:
+                self.locks.check_parts(old, new, session)
+            self._authorize(session, old, new)
 
     def _set_candidate(self, new: Tree | None, session: Session) -> None:
         old, running = self.tree(Datastore.CANDIDATE), self.running.tree

@@ -13,16 +13,18 @@ import logging
 from typing import Any
 
 from agent.clock import Clock
-from agent.core.access import AccessTable
+from agent.core.access import PATH as NACM_PATH
+from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
-from agent.core.datastore import Running
+from agent.core.datastore import Running, StoredConfigurationError
 from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
 from agent.core.locks import PartialLock
 from agent.core.loop import Loop
-from agent.core.path import of, to_instance_identifier
+from agent.core.nacm import NACM
+from agent.core.path import to_instance_identifier
 from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
 from agent.core.requests import (
     Change,
@@ -44,6 +46,7 @@ from agent.core.schema import Node, Schema
 from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
+from agent.core.types import InvalidValue
 from agent.core.validate import Validator
 from agent.core.view import selected, shows_state, with_defaults
 from agent.errors import RequestError, refuse
@@ -81,7 +84,7 @@ class Dispatch:
         schema: Schema,
         *,
         clock: Clock,
-        access: AccessTable,
+        access: Access,
         providers: Providers,
         validator: Validator,
         begin: Callable[[], UnitOfWork],
@@ -118,12 +121,19 @@ class Dispatch:
         self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
         self._aside = Aside(self.loop, _failed)
-        self.running = Running(schema, validator, providers.config, begin, stored)
+        ruled = [NACM] if NACM_PATH in providers.config else []
+        self.running = Running(schema, validator, providers.config, begin, stored, ruled)
+        if ruled:
+            try:
+                access.load(self.running.tree)
+            except InvalidValue as error:
+                raise StoredConfigurationError(f"an access rule does not fit the models: {error.message}") from None
         self.datastores = Datastores(
             schema,
             self.running,
             clock=clock,
             authorize=self._authorize_change,
+            readable=self._readable,
             documents=documents,
             files=files,
             factory=factory,
@@ -150,7 +160,11 @@ class Dispatch:
 
     def authorize(self, session: Session, module: str, name: str) -> None:
         """For RPCs that a front end answers itself. Raises RequestError access-denied."""
-        self.access.check_exec(session.user, module, name)
+        try:
+            self.access.check_exec(session.user, module, name)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
 
     def operations(self, user: User) -> tuple[Node, ...]:
         """The RPCs that `Invoke` reaches and that the user may call, in schema order."""
@@ -159,15 +173,15 @@ class Dispatch:
 
     def read(self, request: Get, session: Session) -> Data:
         """Data from the present snapshot, without a lock. Raises RequestError."""
-        self.access.check_read(session.user)
+        self.authorize(session, *request.rpc)
         try:
-            return Data(self._gather(request), self.schema.root, origin=request.with_origin)
+            return Data(self._gather(request, session.user), self.schema.root, origin=request.with_origin)
         except RequestError:
             raise
         except Exception:
             raise _failed("a read") from None
 
-    def _gather(self, request: Get) -> Tree:
+    def _gather(self, request: Get, user: User) -> Tree:
         config = self.datastores.tree(request.datastore or Datastore.RUNNING)
         tree: Tree = {} if request.content is Content.NONCONFIG else config
         if shows_state(request):
@@ -176,7 +190,9 @@ class Dispatch:
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        return selected(with_defaults(tree, request, self.schema), request, self.schema)
+        tree = with_defaults(tree, request, self.schema)
+        # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
+        return selected(self.access.readable(user, tree, request.selection), request, self.schema)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
@@ -186,22 +202,25 @@ class Dispatch:
         try:
             match request:
                 case EndSession():
-                    self.authorize(session, "ietf-netconf", "kill-session")
+                    self.access.check_exec(session.user, "ietf-netconf", "kill-session")
                     self._end(request.session_id, session)
                 case Invoke():
                     return self._invoke(request, session)
                 case Lock():
-                    self.authorize(session, *_exec(request))
+                    self.access.check_exec(session.user, *_exec(request))
                     lock = self.datastores.lock(request, session)
                     return None if lock is None else _lock_tree(lock)
                 case Unlock():
-                    self.authorize(session, *_exec(request))
+                    self.access.check_exec(session.user, *_exec(request))
                     self.datastores.unlock(request, session)
                 case Validate():
-                    self.authorize(session, "ietf-netconf", "validate")
+                    self.access.check_exec(session.user, "ietf-netconf", "validate")
                     self.datastores.validate(request.source)
                 case _:
                     self._change(request, session)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
         except RequestError:
             raise
         except Exception:
@@ -209,38 +228,52 @@ class Dispatch:
         return None
 
     def _change(self, request: Change, session: Session) -> None:
-        self.authorize(session, *_exec(request))
-        match request:
-            case Edit():
-                path = of(request.edits[0].node) if isinstance(request.edits, tuple) and request.edits else ()
-                self.access.check_write(session.user, path)
-                self.datastores.edit(request, session)
-            case Copy():
-                self.access.check_write(session.user, ())
-                self.datastores.copy(request, session)
-            case Delete():
-                self.access.check_write(session.user, ())
-                self.datastores.delete(request, session)
-            case Commit():
-                self.datastores.commit(request, session)
-            case Discard():
-                self.datastores.discard(request, session)
+        self.access.check_exec(session.user, *_exec(request))
+        try:
+            match request:
+                case Edit():
+                    self.datastores.edit(request, session)
+                case Copy():
+                    self.datastores.copy(request, session)
+                case Delete():
+                    self.datastores.delete(request, session)
+                case Commit():
+                    self.datastores.commit(request, session)
+                case Discard():
+                    self.datastores.discard(request, session)
+        except RequestError as refusal:
+            raise self.access.veil(session.user, refusal) from None
 
     def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
         self.datastores.reset(session)
 
-    def _authorize_change(self, session: Session, datastore: Datastore, old: Tree, new: Tree) -> None:  # noqa: ARG002
+    def _authorize_change(self, session: Session, old: Tree, new: Tree) -> None:
         """Every change of a datastore passes here before it is made. Raises RequestError access-denied."""
-        self.access.check_write(session.user, ())
+        self.access.check_change(session.user, old, new)
+
+    def _readable(self, session: Session, tree: Tree) -> Tree:
+        return self.access.readable(session.user, tree, None)
 
     def _invoke(self, request: Invoke, session: Session) -> Tree | Steps | None:
         node = request.node
-        self.authorize(session, node.module, node.name)
+        if node.kind == "action":
+            self.access.check_action(session.user, node, request.path)
+        else:
+            self.access.check_exec(session.user, node.module, node.name)
         operation = self._operations.get(node.path)
         if operation is None:
             message = f"{node.module}:{node.name} is not implemented here"
             raise refuse("operation-not-supported", message, type="protocol")
         return operation(request.input, session)
+
+    def _tell(self, denied: Denied, session: Session) -> None:
+        """One line of the log: what was denied to whom, and by which rule; few a session, so that nobody fills it."""
+        if not session.denials.take(self._clock.now()):
+            return
+        user = session.user
+        groups = ", ".join(sorted(self.access.groups(user))) or "none"
+        told = (denied.what, user.name, session.id, groups, denied.decision)
+        log.warning("access denied: %s, user %s, session %d (groups: %s), by %s%s", *told, session.denials.suffix())
 
     def _end(self, session_id: int, caller: Session) -> None:
         if session_id == caller.id:

@@ -190,7 +190,8 @@ def _prune_entry(entry: Tree, picks: Iterable[Pick], node: Node) -> Tree | None:
     kept = prune(entry, tuple(below), node)
     if not kept and not selected:
         return None
-    missing = [key.member for key in node.key_nodes if key.member not in kept]
+    # a key that may not be read is not in the entry at all
+    missing = [key.member for key in node.key_nodes if key.member not in kept and key.member in entry]
     return {key: entry[key] for key in missing} | kept if missing else kept
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import logging
 from typing import Any, Protocol, TypeVar
 
+from agent.core.access import Denied
 from agent.core.data import Data
 from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
@@ -254,7 +255,8 @@ class Endpoint:
                 session.in_bad_rpcs += 1
             else:
                 session.in_rpcs += 1
-        await self._send(messages.error_reply(rpc, refusal.errors, self._dispatch.schema))
+        errors = refusal.on_rpc() if isinstance(refusal, Denied) else refusal.errors
+        await self._send(messages.error_reply(rpc, errors, self._dispatch.schema))
 
     async def _send(self, parts: Iterable[bytes], *, apart: bool = False) -> None:
         """Write one message, in one write where it is small; never hold much more than HIGH_WATER in the channel.

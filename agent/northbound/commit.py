@@ -129,6 +129,16 @@ class Committer:
         with storage_refusals():
             return _ServedUnit(self._store.begin())
 
+    def set_up(self, document: bytes) -> None:
+        """Keep the configuration of a first start, before there is a core. Raises StorageError."""
+        unit = self._store.begin()
+        try:
+            unit.put_config(document)
+            unit.commit()
+        finally:
+            unit.rollback()
+        self.config = document
+
     def prepare(self, command: Command, unit: AnyUnit) -> PreparedCommand:
         """Decide within the unit of work of a configuration commit, so that both are one transaction."""
         # The core calls back with the unit that `begin` gave it: it only knows less of it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
@@ -102,7 +103,6 @@ _ABSENT_STATE = (
     f"{MONITORING}/statistics",
 )
 
-_ABSENT_RPCS = ("/ietf-netconf-nmda:get-data",)
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
@@ -171,7 +171,7 @@ CONSTANT: dict[str, str] = NEVER | {
 
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS))
+    return frozenset(_ABSENT_STATE)
 
 
 def check(schema: Schema, state: Collection[str]) -> None:
@@ -179,6 +179,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG}, {*SERVES, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

@@ -17,7 +17,7 @@ from agent.errors import Error, RequestError
 from agent.formats.documents import Ack, Acknowledged
 from agent.licensing import refusals
 from agent.licensing.notices import UsageChanged
-from agent.northbound import operations
+from agent.northbound.access import COLLECTING, RECORDING
 from agent.northbound.served import absent
 from tests.northbound import scenes
 from tests.northbound.conftest import Make
@@ -47,6 +47,7 @@ RPCS: dict[str, tuple[Tree, str]] = {
     "ask-permission": ({"license": "advantage"}, "success"),
     "export-trust-request": ({}, "success"),
     "authorization-request-offline": ({"feature-name": "tier-2"}, "success"),
+    "explain-access": ({"user": "ada", "operation": "exec", "target": "slp-agent:sync"}, "success"),
     "sync": ({}, "success"),
     "renew-auth": ({}, "success"),
     "id-token-trust": ({"id-token": "T"}, "registrationinprogress"),
@@ -110,7 +111,7 @@ def test_the_table_covers_every_rpc(rig: Rig) -> None:
     ours = ("slp-agent", "cisco-smart-license")
     served = [node.name for node in rig.dispatch.operations(ADMIN) if node.module in ours]
     assert sorted(served) == sorted(RPCS) == sorted(name for module, name in rig.schema.rpcs if module in ours)
-    for module, name in operations.COLLECTOR_RPCS | operations.RECORDER_RPCS:
+    for module, name in (*COLLECTING, *RECORDING):
         assert (module, name) in rig.schema.rpcs
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from agent.clock import Clock, SystemClock
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core.access import ANY, AccessTable
+from agent.core.access import Access
 from agent.core.compile import compile_modules
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.hub import Event
@@ -34,13 +34,27 @@ COLLECTOR = User("cole", frozenset({"collector"}))
 READER = User("rita", frozenset({"reader"}))
 NOBODY = User("nemo", frozenset())
 
-ACCESS = AccessTable(
-    readers=frozenset({"admin", "collector", "reader"}),
-    writers=frozenset({"admin"}),
-    execute={"admin": frozenset({ANY}), "collector": frozenset({("toy", "greet")})},
-    collectors=frozenset({"admin", "collector"}),
-)
-"""admin may do everything, collector reads (and marks) and calls greet, reader only reads."""
+
+def permit(name: str, *groups: str, **leaves: str) -> Tree:
+    """A rule-list with one rule that permits."""
+    rule = {"name": name, "action": "permit"} | {leaf.replace("_", "-"): value for leaf, value in leaves.items()}
+    return {"name": name, "group": list(groups), "rule": [rule]}
+
+
+RULES: Tree = {
+    "read-default": "deny",
+    "exec-default": "deny",
+    "groups": {"group": [{"name": "collector", "user-name": ["ada"]}]},
+    "rule-list": [
+        permit("admin", "admin"),
+        permit("greet", "collector", rpc_name="greet", module_name="toy", access_operations="exec"),
+        permit("get", "collector", "reader", rpc_name="get", access_operations="exec"),
+        permit("get-config", "collector", "reader", rpc_name="get-config", access_operations="exec"),
+        permit("get-schema", "collector", "reader", rpc_name="get-schema", access_operations="exec"),
+        permit("data", "collector", "reader", path="/", access_operations="read"),
+    ],
+}
+"""admin may do everything, collector reads and calls greet, reader only reads; ada collects, too."""
 
 PASSWORDS = {"ada": "ada-secret", "cole": "cole-secret", "rita": "rita-secret"}
 
@@ -272,13 +286,12 @@ class Toy:
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
-            | ({"/ietf-netconf-nmda:get-data"} if netconf else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
             schema,
             clock=clock or SystemClock(),
-            access=ACCESS,
+            access=Access(schema, RULES),
             providers=providers,
             validator=_validator(netconf),
             begin=store.begin,
