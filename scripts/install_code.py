@@ -1,8 +1,5 @@
 #!/usr/bin/env python3
-"""Install what the licence authority returned: an ACK, a policy, a trust or authorization code, or several in one file.
-
-Prints a line for each document, and the confirmation codes of authorization codes that were overwritten.
-"""
+"""Install what the licence authority returned (ACK, policy, trust and authorization codes); a line for each."""
 
 import argparse
 from base64 import b64encode
@@ -26,13 +23,9 @@ def netconf(target, user, password, _ca, content):
     where = urlsplit(f"ssh://{target}")
     login = {"host": where.hostname, "port": where.port or 830, "username": user, "password": password}
     with manager.connect(**login, hostkey_verify=False, look_for_keys=False, allow_agent=False, timeout=120) as device:
-        try:
-            reply = to_ele(str(device.dispatch(to_ele(RPC % escape(content)))))
-        except RPCError as error:
-            raise SystemExit(f"{error.tag}: {error.message}") from None
-    leaves = lambda entry, *names: {name: entry.findtext(f"{{{SLPA}}}{name}") for name in names}  # noqa: E731
-    documents = [leaves(each, "type", "return-code", "message") for each in reply.iter(f"{{{SLPA}}}document")]
-    return leaves(reply, "return-code", "message", "confirmation-codes") | {"document": documents}
+        reply = to_ele(str(device.dispatch(to_ele(RPC % escape(content)))))
+    leaves = lambda entry: {leaf.tag.rpartition("}")[2]: leaf.text for leaf in entry}  # noqa: E731
+    return leaves(reply) | {"document": [leaves(each) for each in reply.iter(f"{{{SLPA}}}document")]}
 
 
 def restconf(target, user, password, ca, content):
@@ -42,10 +35,9 @@ def restconf(target, user, password, ca, content):
     body = json.dumps({"slp-agent:input": {"content": content}})
     device.request("POST", f"{url.path}/operations/slp-agent:import-code", body, headers)
     reply = device.getresponse()
-    answer = json.load(reply)
     if reply.status != 200:
-        raise SystemExit(f"{reply.status} {answer}")
-    return answer["slp-agent:output"]
+        raise SystemExit(f"{reply.status} {reply.read().decode()}")
+    return json.load(reply)["slp-agent:output"]
 
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -57,14 +49,12 @@ args = parser.parse_args()
 install = restconf if args.target.startswith("https:") else netconf
 try:
     content = args.file.read_text(encoding="utf-8")
-except (OSError, UnicodeDecodeError) as error:
-    raise SystemExit(f"{args.file} cannot be read: {error}") from None
-answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, content)
+    answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, content)
+except (OSError, UnicodeDecodeError, RPCError) as error:
+    raise SystemExit(f"{args.file}: {getattr(error, 'tag', type(error).__name__)}: {error}") from None
 for document in answer.get("document", []):
     print(f"{document['type']}: {document['return-code']} {document.get('message') or ''}".rstrip())
 if answer.get("confirmation-codes"):
     print(f"confirmation codes: {answer['confirmation-codes']}")
 if answer["return-code"] != "success":
-    refused = [each for each in answer.get("document", []) if each["return-code"] != "success"]
-    why = answer.get("message") or "; ".join(each.get("message") or "" for each in refused)
-    raise SystemExit(f"{args.file}: {answer['return-code']}: {why}")
+    raise SystemExit(f"{args.file}: {answer['return-code']}: {answer['message']}")

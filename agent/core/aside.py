@@ -2,12 +2,14 @@
 
 Such an operation is a generator. It yields a callable for each slow part, gets its result (or its exception) at the
 yield, and returns its output. What stands between the yields runs on the core thread, so others are served meanwhile.
+It can also yield `Together`: what several requests that wait at the same time have done in one go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from agent.core.loop import Loop, LoopStoppedError
@@ -16,8 +18,23 @@ from agent.errors import RequestError
 
 _STOPPING = "the agent is shutting down: try again after its restart"
 Part = Callable[[], Any]
-Steps = Generator[Part, Any, Tree | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """`act` runs on the core thread, once for all items that requests have yielded for it by then, in their order.
+
+    It gives one result for each; an exception among them is raised at that item's yield.
+    """
+
+    item: Any
+    act: Callable[[Sequence[Any]], Sequence[Any]]
+
+
+Steps = Generator[Part | Together, Any, Tree | None]
 """An operation that is under way."""
+MOST = 256
+"""Items of one go: others wait no longer than that takes."""
 
 
 class Aside:
@@ -29,6 +46,7 @@ class Aside:
         self._failed = failed
         self._thread = ThreadPoolExecutor(1, "aside")
         self._stopping = False
+        self._waiting: dict[Any, list[tuple[Steps, Future[Tree | None], Any]]] = {}
 
     def stop(self) -> None:
         """Let the part that runs end, and take no more. The loop must still run, for what follows it."""
@@ -46,7 +64,7 @@ class Aside:
 
         def ended(done: Future[None]) -> None:
             error = done.exception()
-            if error is not None:
+            if error is not None and not answer.cancelled():
                 answer.set_exception(error)
 
         self._loop.submit(call).add_done_callback(ended)
@@ -64,7 +82,7 @@ class Aside:
         else:
             answer.set_result(result)
 
-    def _step(self, steps: Steps, answer: Future[Tree | None], resume: Callable[[], Part]) -> None:
+    def _step(self, steps: Steps, answer: Future[Tree | None], resume: Callable[[], Part | Together]) -> None:
         """From one yield to the next, or to the end."""
         try:
             part = resume()
@@ -75,11 +93,35 @@ class Aside:
         except Exception:
             answer.set_exception(self._failed("an operation"))
         else:
+            if isinstance(part, Together):
+                self._gather(steps, answer, part)
+                return
             try:
                 self._thread.submit(self._beside, steps, answer, part)
             except RuntimeError:
                 # stopped between two parts: the operation ends as it would where the part failed
                 self._step(steps, answer, lambda: steps.throw(LoopStoppedError(_STOPPING)))
+
+    def _gather(self, steps: Steps, answer: Future[Tree | None], part: Together) -> None:
+        """Put it to those that wait; the first of them has the go queued behind all that is queued now."""
+        waiting = self._waiting.setdefault(part.act, [])
+        waiting.append((steps, answer, part.item))
+        if len(waiting) == 1:
+            queued = self._loop.submit(lambda: self._act(part.act))
+            if queued.done() and queued.exception() is not None:
+                # the loop takes no more, and this is part of what it still finishes
+                self._act(part.act)
+
+    def _act(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        waiting = self._waiting.pop(act)
+        for at in range(0, len(waiting), MOST):
+            some = waiting[at : at + MOST]
+            try:
+                results = act([item for _, _, item in some])
+            except Exception as error:
+                results = [error] * len(some)
+            for (steps, answer, _), result in zip(some, results, strict=True):
+                self._step(steps, answer, _resumption(steps, result))
 
     def _beside(self, steps: Steps, answer: Future[Tree | None], part: Part) -> None:
         try:
@@ -91,3 +133,9 @@ class Aside:
             self._submit(lambda: self._step(steps, answer, lambda: steps.throw(failure)), answer)
         else:
             self._submit(lambda: self._step(steps, answer, lambda: steps.send(result)), answer)
+
+
+def _resumption(steps: Steps, result: Any) -> Callable[[], Part | Together]:
+    if isinstance(result, BaseException):
+        return lambda: steps.throw(result)
+    return lambda: steps.send(result)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.access import Access
+from agent.core.aside import Steps, Together
 from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
@@ -19,7 +20,7 @@ from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
 from agent.northbound.access import ADMIN
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import answered, through
+from agent.northbound.calls import Call, answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.settings import SettingsProvider
 
@@ -38,14 +39,14 @@ class Operations:
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
-        calls = {
+        calls: dict[str, Call] = {
             "/slp-agent:record-usage": self._record_usage,
             "/slp-agent:close-reports": self._close_reports,
             "/slp-agent:import-code": self._import_code,
         }
         return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
-    def _record_usage(self, given: Tree, session: Session) -> Tree:
+    def _record_usage(self, given: Tree, session: Session) -> Steps:
         user, name = session.user, given["license"]
         if ADMIN not in self._access.groups(user):
             licence = self._profile.find(name)
@@ -60,7 +61,8 @@ class Operations:
         added, removed = (
             tuple(Udi.from_key(key) for key in given.get(f"{which}-peripheral", ())) for which in ("added", "removed")
         )
-        reply = self._committer.serve(RecordUsage(name, given["count"], user.name, added, removed))
+        command = RecordUsage(name, given["count"], user.name, added, removed)
+        reply: Reply = yield Together(command, self._committer.serve_all)
         return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input

@@ -274,7 +274,7 @@ def _request(
 
 
 def _trust(body: Json, bad: str) -> None:
-    need(isinstance(body.get("public_key"), str), bad)
+    text(body.get("public_key"), 1, 512, bad)
     unbase64(body["public_key"], 512, bad)
     need(isinstance(body.get("force"), bool), bad)
     if "id_token" in body:

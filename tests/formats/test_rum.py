@@ -77,7 +77,7 @@ def reports(draw: st.DrawFn) -> Report:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reports(), st.sampled_from([None, TRUST_CODE]))
 def test_sealed_report_opens_to_the_same_value(wanted: Report, trust_code: bytes | None) -> None:
     document = rum.seal(wanted, DEVICE, trust_code)

@@ -202,7 +202,7 @@ def _public(pem: str) -> Any:
     return key.public_key()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(list(WHOLE)), st.lists(st.sampled_from(list(WHOLE)), max_size=4), st.data())
 def test_serials_of_files_with_several_documents(kind: str, others: list[str], data: st.DataObject) -> None:
     """Replays, older and newer ones beside each other, and floors: the same verdicts from both."""
@@ -234,7 +234,7 @@ def _fields(document: Document) -> list[Any]:
     return [getattr(document, name) for name in names]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(list(WHOLE)), st.data())
 def test_altered_bytes_are_judged_alike(kind: str, data: st.DataObject) -> None:
     """A byte anywhere outside the certificate, where two libraries may differ in what they call unreadable."""

@@ -375,11 +375,11 @@ def test_a_fault_of_ours_is_one_neutral_error(rig: Rig, monkeypatch: pytest.Monk
     """Checklist 43: operation-failed without internals, the agent goes on."""
     committer = rig.agent.committer
 
-    def fault(*_: Any) -> Any:
+    def fault(*_: Any, **__: Any) -> Any:
         raise RuntimeError("secret internals")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(committer), "serve", fault)
+        patch.setattr(type(committer), "_put", fault)
         error: Error = error_of(lambda: rig.use("sessions", 2))
     assert error.tag == "operation-failed"
     assert "secret" not in error.message

@@ -62,7 +62,7 @@ def step(store: SqliteStore) -> bool:
     return store._progress.finished
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(between)
 def test_whatever_the_agent_writes_meanwhile_is_no_damage(work: list[list[Event]]) -> None:
     """Closed, delivered, acknowledged, refused and purged before, in and after what the check has seen."""
@@ -86,7 +86,7 @@ EDITS = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(between, st.sampled_from(EDITS), st.integers(7, LAST))
 def test_an_edit_is_found_whatever_the_agent_writes_meanwhile(work: list[list[Event]], edit: str, number: int) -> None:
     """All but changes of the edited row itself: the agent refuses to build on these, as another test shows."""
@@ -211,8 +211,10 @@ def resting(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore
     store.check.begin()
     before = store._progress.covered
     store.check.start()
+    thread = store.check._thread
     while not store._progress.has_passed(before + 1):
-        pass
+        assert thread is not None
+        assert thread.is_alive()
     yield store
     store.close()
 

@@ -42,18 +42,17 @@ class Mortal(Life):
             say("file", name, fingerprint(self.files.get(name)))
 
 
-def live(path: Path, number: int, seed: int, favourite: str) -> None:
+def live(path: Path, number: int, seed: int, favourite: str, decided: set[type]) -> None:
     logging.disable(logging.CRITICAL)
     ledger = Ledger(examine(path), lambda word, moment: say(word, moment.digest))
     say("done", ledger.now.digest)
-    with quick_agents() as decided:
-        life = Mortal(path, ledger, random.Random(seed), number)
-        life.favourite, life.about = favourite, lambda name: say("about", name)
-        while True:
-            life.note_file()
-            name = life.step()
-            say("decided", *sorted(command.__name__ for command in decided))
-            say("answered", name)
+    life = Mortal(path, ledger, random.Random(seed), number)
+    life.favourite, life.about = favourite, lambda name: say("about", name)
+    while True:
+        life.note_file()
+        name = life.step()
+        say("decided", *sorted(command.__name__ for command in decided))
+        say("answered", name)
 
 
 def serve() -> None:
@@ -76,19 +75,20 @@ def serve() -> None:
 
 
 def main() -> None:
-    for line in sys.stdin:
-        path, number, seed, favourite = line.split()
-        child = os.fork()
-        if not child:
-            try:
-                live(Path(path), int(number), int(seed), favourite)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        say("life", child)
-        _, status = os.waitpid(child, 0)
-        say("over", status)
+    with quick_agents() as decided:
+        for line in sys.stdin:
+            path, number, seed, favourite = line.split()
+            child = os.fork()
+            if not child:
+                try:
+                    live(Path(path), int(number), int(seed), favourite, decided)
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(1)
+            say("life", child)
+            _, status = os.waitpid(child, 0)
+            say("over", status)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ from agent.core.tree import Tree
 from agent.store.folder import StateFolder
 from agent.store.keystore import Keystore, open_key_file
 from tests.licensing.kit import Authority
+from tests.system.calls import ADMIN, COLLECTOR, REQUESTS, Caller, served_rpcs
 from tests.system.kit import CSL, NC, ROOT, SLPA, STATE, Device, Process, TransportError, to_ele
 from tests.system.ledger import Moment
-from tests.system.lives import ADMIN, COLLECTOR, REQUESTS, Caller, served_rpcs
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

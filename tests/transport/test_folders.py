@@ -122,7 +122,7 @@ def test_a_name_that_is_too_long_for_the_disk(folders: Folders) -> None:
     assert "too long" in refused(folders, "flash:" + "€" * 120, "bad-name")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(st.text(max_size=127))
 def test_no_argument_leads_out(folders: Folders, tmp_path: Path, argument: str) -> None:
     """Whatever is asked, only files below the configured folder come into being."""
