@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 import logging
 from pathlib import Path
@@ -16,6 +17,8 @@ import sys
 
 from agent.clock import Clock, LabClock, SystemClock
 from agent.config import Address, ConfigError, RunConfig
+from agent.core.access import PATH as NACM
+from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
@@ -29,13 +32,16 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.netconf.session import capabilities
+from agent.northbound.access import initial, with_rules
+from agent.northbound.access_operations import AccessOperations
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
+from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
-from agent.northbound.operations import ACCESS, Operations
+from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
@@ -72,6 +78,7 @@ class Agent:
     committer: Committer
     announced: tuple[str, ...]
     notifier: Notifier
+    settings: SettingsProvider
     rekey: Rekey | None
 
     def start(self) -> None:
@@ -79,7 +86,9 @@ class Agent:
         if self.committer.between_lives and self.rekey is not None:
             # the last life was ended by a factory reset, and the agent before its next one could begin
             self.committer.renew(self.rekey())
-        self.committer.run(Start(secrets.token_hex(8)))
+        # what a confirmed commit changed must not decide over boot levels when the start goes back to before it
+        point = self.dispatch.datastores.starting_point()
+        self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
         self.notifier.started(self.committer.state.started_at)
 
@@ -115,26 +124,42 @@ def build(
     lab: bool,
     files: Folders | None = None,
     rekey: Rekey | None = None,
+    accounts: Callable[[str], User | None] = lambda _: None,
+    startup: bool = False,
 ) -> Agent:
     """Join schema, core, kernel and seam over a store.
 
-    Without `files` there is no folder for files, without `rekey` no factory reset.
+    Without `files` there is no folder for files, without `rekey` no factory reset; `accounts` gives a user's groups.
+    `startup` offers a startup datastore.
 
     Raises what load, schema and the check at start raise.
     """
-    schema = load_schema()
+    schema = offering(load_schema(), startup=startup, urls=files is not None)
     bindings = Bindings(schema)
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
     tell = _Tell(clock)
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
+    if (rules := with_rules(committer.config)) is not None:
+        committer.set_up(rules)
+    access = Access(schema)
     settings = SettingsProvider(bindings, committer)
-    operations = Operations(bindings, committer, settings, profile)
+    operations = Operations(bindings, committer, settings, profile, access)
+    documents = None if files is None else ConfigurationFiles(schema, files)
     files = files or Folders({})
-    saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
+    saving = FileOperations(
+        bindings,
+        committer,
+        profile=profile,
+        reads=store.reports,
+        clock=clock,
+        files=files,
+        collects=access.collects,
+    )
     authorizing = AuthorizationOperations(bindings, committer, files)
     trusting = TrustOperations(bindings, committer, files, tell.refused)
+    explaining = AccessOperations(bindings, schema, access, accounts)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
@@ -143,16 +168,21 @@ def build(
     dispatch = Dispatch(
         schema,
         clock=clock,
-        access=ACCESS,
+        access=access,
         providers=Providers(
-            config={CONFIG: settings},
-            state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
+            config={CONFIG: settings, NACM: access},
+            state={
+                "/cisco-smart-license:licensing/state": view,
+                MONITORING: monitoring,
+                NACM: access.counters,
+            },
             operations={
                 **operations.table(),
                 **saving.table(),
                 **authorizing.table(),
                 **trusting.table(),
                 **living.table(),
+                **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED.union(NEVER),
@@ -162,19 +192,33 @@ def build(
         validator=best_validator(schema),
         begin=committer.begin,
         stored=committer.config,
+        documents=committer.documents,
+        files=documents,
+        startup=startup,
+        factory=initial(),
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
     )
-    monitoring.watch(dispatch.sessions, dispatch.running)
+    monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
-    return Agent(dispatch, committer, announced, tell.notifier, rekey)
+    return Agent(dispatch, committer, announced, tell.notifier, settings, rekey)
 
 
 def load_schema() -> Schema:
     """The compiled models as they are installed."""
     with resources.as_file(resources.files("bindings") / "schema.json") as file:
         return Schema.read(Path(file))
+
+
+def offering(schema: Schema, *, startup: bool, urls: bool) -> Schema:
+    """The same models with only those features of ietf-netconf that this run offers."""
+    off = {name for name, on in (("startup", startup), ("url", urls)) if not on}
+    netconf = schema.modules["ietf-netconf"]
+    features = tuple(name for name in netconf.features if name not in off)
+    offered = copy(schema)
+    offered.modules = {**schema.modules, "ietf-netconf": replace(netconf, features=features)}
+    return offered
 
 
 def version() -> str:
@@ -255,6 +299,8 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             lab=folder.info.lab,
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
+            startup=config.startup,
+            accounts=accounts.user,
         )
         store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing

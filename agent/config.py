@@ -50,3 +50,5 @@ class RunConfig:
     lab_clock_start: float | None = None
     files: Path | None = None
     """The folder that `flash:NAME`, `bootflash:NAME` and NAME lead to; None means `flash` in the state folder."""
+    startup: bool = False
+    """Whether there is a startup datastore, from which each start takes the running configuration."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-import sys
 from typing import Annotated
 
 import typer
 
-from agent.cli import license, show, usage  # noqa: A004 - the word of the command
+from agent import user_commands
+from agent.cli import access, license, show, usage  # noqa: A004 - the word of the command
 from agent.cli.target import fail
 from agent.config import NETCONF_PORT, RESTCONF_PORT
+from agent.user_commands import AuthorizedKey, PasswordStdin, StateDir, read_password
 
 cli = typer.Typer(
     help="The device agent of Smart Licensing Using Policy.",
@@ -18,19 +19,14 @@ cli = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-user_cli = typer.Typer(help="Users of the NETCONF and RESTCONF interfaces.", no_args_is_help=True)
-cli.add_typer(user_cli, name="user")
+cli.add_typer(user_commands.cli, name="user")
+cli.add_typer(access.cli, name="access")
 anchor_cli = typer.Typer(help="The roots that the agent trusts.", no_args_is_help=True)
 cli.add_typer(anchor_cli, name="trust-anchor")
 cli.add_typer(usage.cli, name="usage")
 cli.add_typer(show.cli, name="show")
 cli.add_typer(license.cli, name="license")
 
-StateDir = Annotated[Path, typer.Option("--state-dir", envvar="SLP_AGENT_STATE_DIR", help="The agent's state folder.")]
-PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the password from standard input.")]
-AuthorizedKey = Annotated[
-    Path | None, typer.Option(help="File with SSH public keys of the user, in the form of authorized_keys.")
-]
 ProfileFile = Annotated[
     Path | None, typer.Option(help="TOML file that describes the product; without it, a virtual router.")
 ]
@@ -74,6 +70,12 @@ FilesFolder = Annotated[
     Path | None,
     typer.Option("--files", show_default="STATE_DIR/flash", help="Where flash:NAME, bootflash:NAME and NAME lead to."),
 ]
+Startup = Annotated[
+    bool,
+    typer.Option(
+        "--startup", help="Offer a startup datastore: each start takes the running configuration from it (NETCONF)."
+    ),
+]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
 
@@ -101,7 +103,7 @@ def init(
         made = process.init(
             state_dir,
             user,
-            password=_read_password() if password_stdin else None,
+            password=read_password() if password_stdin else None,
             authorized_key=authorized_key,
             profile=profile,
             serial=serial,
@@ -121,26 +123,6 @@ def init(
     typer.echo(f"SSH host key: {made.host_key_fingerprint} (ED25519)")
     typer.echo(f"TLS:          SHA256 {made.certificate_fingerprint}")
     typer.echo(f"CA file:      {made.ca_file} (clients pass it with --ca)")
-
-
-@user_cli.command("add")
-def user_add(
-    name: Annotated[str, typer.Argument(help="Name of the user.")],
-    state_dir: StateDir,
-    group: Annotated[str, typer.Option(help="What it may do: admin, collector or reader.")],
-    password_stdin: PasswordStdin = False,
-    authorized_key: AuthorizedKey = None,
-) -> None:
-    """Add a user; a running agent knows it at once."""
-    if not password_stdin and authorized_key is None:
-        fail("give --password-stdin, --authorized-key FILE or both: the user needs a way to log in")
-    from agent import process
-
-    try:
-        password = _read_password() if password_stdin else None
-        process.add_user(state_dir, name, group, password=password, authorized_key=authorized_key)
-    except process.Failed as error:
-        fail(error)
 
 
 @anchor_cli.command("add")
@@ -183,6 +165,7 @@ def run(
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
+    startup: Startup = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
@@ -199,16 +182,10 @@ def run(
             lab_clock_start=lab_clock_start,
             log_level=log_level,
             files=files,
+            startup=startup,
         )
     except OSError as error:
         fail(error)
-
-
-def _read_password() -> str:
-    password = sys.stdin.readline().rstrip("\n")
-    if not password:
-        fail("--password-stdin: standard input is empty; pass one line with the password")
-    return password
 
 
 def main() -> None:

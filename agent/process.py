@@ -1,4 +1,4 @@
-"""What `slp-agent init`, `user`, `trust-anchor`, `check`, `run` do; apart from `main.py`, which starts without it."""
+"""What `slp-agent init`, `user …`, `trust-anchor`, `check`, `run` do. Apart from `main.py`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def init(
         return setup.initialise(
             state_dir,
             clock=SystemClock(),
-            user=setup.FirstUser(user, password, _key_lines(authorized_key)),
+            user=setup.FirstUser(user, password, key_lines(authorized_key)),
             profile_file=profile,
             serial=serial,
             anchors=setup.read_anchors(trust_anchors),
@@ -92,16 +92,23 @@ def init(
         )
 
 
-def add_user(state_dir: Path, name: str, group: str, *, password: str | None, authorized_key: Path | None) -> None:
-    """Add a user to a state folder; an agent that runs on it knows the user at once. Raises Failed."""
+@contextmanager
+def users(state_dir: Path) -> Iterator[Users]:
+    """The accounts of a state folder; an agent that runs on it knows of a change at once. Raises Failed."""
     with explained():
         folder = StateFolder.open(state_dir)
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
-        users = Users(folder.database, keys.get(JOURNAL))
+        found = Users(folder.database, keys.get(JOURNAL))
         try:
-            users.add(name, group, password, _key_lines(authorized_key))
+            yield found
         finally:
-            users.close()
+            found.close()
+
+
+def add_user(state_dir: Path, name: str, group: str, *, password: str | None, authorized_key: Path | None) -> None:
+    """Add a user to a state folder. Raises Failed."""
+    with users(state_dir) as found:
+        found.add(name, group, password, key_lines(authorized_key))
 
 
 def add_trust_anchors(state_dir: Path, files: list[Path]) -> int:
@@ -144,6 +151,7 @@ def run(
     lab_clock_start: float | None,
     log_level: str,
     files: Path | None = None,
+    startup: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
     output = sys.__stdout__
@@ -167,6 +175,7 @@ def run(
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             files=files,
+            startup=startup,
         )
         with _kept_for_good():
             # the whole agent takes half a second to import, which init and user add do without
@@ -228,7 +237,7 @@ def _kept_for_good() -> Iterator[None]:
         gc.enable()
 
 
-def _key_lines(file: Path | None) -> tuple[str, ...]:
+def key_lines(file: Path | None) -> tuple[str, ...]:
     """The keys of an authorized_keys file; its comments are left out. Raises Failed."""
     if file is None:
         return ()
@@ -236,7 +245,7 @@ def _key_lines(file: Path | None) -> tuple[str, ...]:
         lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise Failed(f"cannot read --authorized-key {file}: {reason}; name a file of public SSH keys") from None
+        raise Failed(f"cannot read {file}: {reason}; name a file of public SSH keys") from None
     if not (keys := tuple(line for line in lines if line and not line.startswith("#"))):
-        raise Failed(f"--authorized-key {file} holds no key: expected lines such as ssh-ed25519 AAAA… comment")
+        raise Failed(f"{file} holds no key: expected lines such as ssh-ed25519 AAAA… comment")
     return keys

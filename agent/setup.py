@@ -23,6 +23,7 @@ from agent.licensing.engine import Context, decide, evolve
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
 from agent.licensing.refusals import SUCCESS
 from agent.licensing.state import State
+from agent.northbound.access import with_rules
 from agent.store import files
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
@@ -234,6 +235,8 @@ def install(
                 raise SetupError(f"the factory file was refused: {decision.reply.message}")
             unit.append(decision.events, {})
             state = evolve(state, decision.events)
+        if (rules := with_rules(None)) is not None:
+            unit.put_config(rules)
         unit.commit()
     finally:
         store.close()

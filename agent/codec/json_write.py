@@ -11,9 +11,13 @@ from agent.core.data import Data
 from agent.core.path import to_instance_identifier
 from agent.core.schema import Node, Schema
 from agent.core.select import Part
-from agent.core.tree import Kept, Row, Tree
+from agent.core.tree import Kept, Row, Tagged, Tree, plain
 from agent.errors import Error
 
+_NOTES = {
+    "default": ("ietf-netconf-with-defaults:default", True),
+    "origin": ("ietf-origin:origin", "ietf-origin:default"),
+}
 _dump = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
@@ -60,7 +64,19 @@ def _object(tree: Tree, node: Node, marks: Marks | None, *, qualified: bool) -> 
         yield glue + b'"' + name.encode() + b'":' + first
         yield from pieces
         glue = b","
+        notes = _annotations(value) if child.kind in ("leaf", "leaf-list") else None
+        if notes is not None:
+            yield b',"@' + name.encode() + b'":' + notes
     yield b"{}" if glue == b"{" else b"}"
+
+
+def _annotations(value: Any) -> bytes | None:
+    """The metadata of a leaf, or of the values of a leaf-list, that is a default (RFC 7952 section 5.2)."""
+    values = value if isinstance(value, list) else [value]
+    noted = [{_NOTES[note][0]: _NOTES[note][1] for note in sorted(one.notes)} for one in values if type(one) is Tagged]
+    if not any(noted):
+        return None
+    return _bytes(noted if isinstance(value, list) else noted[0])
 
 
 def _value(value: Any, node: Node, marks: Marks | None) -> Iterator[bytes]:
@@ -69,8 +85,10 @@ def _value(value: Any, node: Node, marks: Marks | None) -> Iterator[bytes]:
             yield from _list(value, node, marks)
         case "container" | "input" | "output" | "notification":
             yield from _branch(value, node, marks)
+        case "leaf-list":
+            yield _bytes([plain(one) for one in value])
         case _:
-            yield _bytes(value)
+            yield _bytes(plain(value))
 
 
 def _branch(value: Tree, node: Node, marks: Marks | None) -> Iterator[bytes]:

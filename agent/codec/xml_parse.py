@@ -18,6 +18,9 @@ WORDS = 20_000
 
 LONGEST_WORD = 128
 
+PART = 256 * 1024
+"""Octets that are searched for names in one go; parts end where a tag begins."""
+
 _ELEMENTS = re.compile(rb"<([^\s>/]+)")
 _ATTRIBUTES = re.compile(rb"""\s([^\s="'<>]+)\s*=""")
 _TOO_DEEP = etree.XPath("boolean(" + "/*" * (DEPTH + 1) + ")")
@@ -75,12 +78,24 @@ def _read(data: bytes) -> etree._Element:
     libxml2 keeps every distinct name that a thread has read for as long as the thread lives: a client that invents
     names would make the agent grow without end.
     """
-    if strange := {*_ELEMENTS.findall(data), *_ATTRIBUTES.findall(data)} - _words:
+    if strange := _names(data) - _words:
         if len(_words) + len(strange) > WORDS or any(len(word) > LONGEST_WORD for word in strange):
             with ThreadPoolExecutor(1) as once:
                 return once.submit(lambda: etree.fromstring(data, _here.parser)).result()
         _words.update(strange)
     return etree.fromstring(data, _here.parser)
+
+
+def _names(data: bytes) -> set[bytes]:
+    """The distinct names; in parts, since a search holds the interpreter until it ends."""
+    names: set[bytes] = set()
+    start = 0
+    while start < len(data):
+        end = data.find(b"<", start + PART)
+        end = len(data) if end < 0 else end
+        names.update(_ELEMENTS.findall(data, start, end), _ATTRIBUTES.findall(data, start, end))
+        start = end
+    return names
 
 
 def _malformed(why: str) -> RequestError:

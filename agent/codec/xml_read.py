@@ -7,24 +7,30 @@ Source: RFC 6241 section 7.2, RFC 7950 section 8.3.1 and the XML rules of each s
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+import re
+from typing import Any, Literal, cast, get_args
 
 from lxml import etree
 
 from agent.codec import checks
+from agent.core.defaults import default_of
 from agent.core.path import entry_step
-from agent.core.requests import EditNode, EditOperation
+from agent.core.requests import EditNode, EditOperation, Insert
 from agent.core.schema import Node, Schema
 from agent.core.select import key_text
 from agent.core.tree import Tree
 from agent.core.types import InvalidValue, Type
-from agent.errors import Path, refuse
+from agent.errors import Path, RequestError, refuse
 
 NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
+DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
 YANG = "urn:ietf:params:xml:ns:yang:1"
 XML = "http://www.w3.org/XML/1998/namespace"
 OPERATIONS: frozenset[str] = frozenset(get_args(EditOperation)) - {"none"}
+PLACING = ("insert", "key", "value")
+"""Attributes in YANG's namespace (RFC 7950 sections 7.7.9 and 7.8.6)."""
 _BLANK = " \t\r\n"
+_KEY_TEST = re.compile(r"""\s*\[\s*(?:([^\s\[\]:=]+):)?([^\s\[\]:=]+)\s*=\s*(?:'([^']*)'|"([^"]*)")\s*\]\s*""")
 
 
 def split(element: etree._Element) -> tuple[str, str]:
@@ -101,10 +107,11 @@ def _operation(element: etree._Element, name: str, path: Path) -> EditOperation 
         label = etree.QName(str(attribute))
         if label.localname == "operation" and label.namespace in (None, NC):
             found.add(str(value))
-        elif label.namespace == YANG:
-            message = f"attribute {label.localname} on {name} is not offered: leave it out, new entries go last"
-            raise refuse("operation-not-supported", message, path=path)
-        elif label.namespace != XML:
+        elif (
+            not (label.namespace == YANG and label.localname in PLACING)
+            and label.namespace != XML
+            and not (label.namespace == DEFAULTS and label.localname == "default")
+        ):
             message = f"attribute {label.localname} on {name} is unknown"
             raise refuse("unknown-attribute", message, path=path, bad_attribute=label.localname, bad_element=name)
     if not found:
@@ -126,25 +133,108 @@ def _edit(element: etree._Element, parent: Node, path: Path) -> EditNode:
         raise checks.not_configurable(node, path)
     where = checks.here(path, node)
     operation = _operation(element, node.name, where)
+    insert = _insert(element, node, operation, where)
     match node.kind:
         case "list":
-            return _entry(element, node, operation, path)
+            return _entry(element, node, operation, insert, path)
         case "container":
             return EditNode(node, operation, children=_edits(element, node, where))
         case "leaf" if operation in ("delete", "remove"):
             return EditNode(node, operation)
         case "leaf" | "leaf-list":
-            return EditNode(node, operation, value=_value(element, node, path, trim=False))
+            value = _value(element, node, path, trim=False)
+            if _tagged(element, node, value, operation, where):
+                operation = "remove"
+            return EditNode(node, operation, value=value, insert=insert)
         case _:
             message = f"{node.name} is {node.kind}, which cannot be configured here"
             raise refuse("operation-not-supported", message, path=where)
 
 
-def _entry(element: etree._Element, node: Node, operation: EditOperation | None, path: Path) -> EditNode:
+def _tagged(element: etree._Element, node: Node, value: Any, operation: EditOperation | None, path: Path) -> bool:
+    """Whether the value is said to be the default (RFC 6243 section 4.5.2): the node is to be as if nobody had set it.
+
+    Together with create, the value is set as it stands: only so does data-exists tell of one that is there.
+    """
+    told = element.get(f"{{{DEFAULTS}}}default")
+    if told is None or told.strip() in ("false", "0"):
+        return False
+    default = default_of(node)
+    if told.strip() not in ("true", "1"):
+        message = f"the attribute default on {node.name} is true or false, not {told!r}"
+        raise refuse("bad-attribute", message, path=path, bad_attribute="default", bad_element=node.name)
+    if default is None or (value not in default if node.kind == "leaf-list" else value != default):
+        message = f"{node.name}: this is not the default that the model has"
+        raise refuse("invalid-value", message, path=path, bad_element=node.name)
+    return operation != "create"
+
+
+def _insert(element: etree._Element, node: Node, operation: EditOperation | None, path: Path) -> Insert | None:
+    """Where a user-ordered entry is to go (RFC 7950 sections 7.7.9 and 7.8.6). Raises RequestError bad-attribute."""
+    given = {name: value for name in PLACING if (value := element.get(f"{{{YANG}}}{name}")) is not None}
+    if not given:
+        return None
+    where = given.get("insert")
+
+    def wrong(attribute: str, why: str, tag: str = "bad-attribute") -> RequestError:
+        message = f"{attribute} on {node.name}: {why}"
+        return refuse(tag, message, path=path, bad_attribute=attribute, bad_element=node.name)
+
+    if not node.user_ordered:
+        raise wrong(next(iter(given)), "only entries of a list that is ordered by user have a place")
+    if operation in ("delete", "remove"):
+        raise wrong(next(iter(given)), "what is deleted has no place")
+    if where not in ("first", "last", "before", "after"):
+        raise wrong("insert", "use first, last, before or after")
+    anchor_name = "key" if node.kind == "list" else "value"
+    for name in given.keys() - {"insert", anchor_name if where in ("before", "after") else "insert"}:
+        raise wrong(name, f"not with insert {where} here")
+    place = cast(Literal["first", "last", "before", "after"], where)
+    if where in ("first", "last"):
+        return Insert(place)
+    anchor = given.get(anchor_name)
+    if anchor is None:
+        raise wrong(anchor_name, f"insert {where} needs it", "missing-attribute")
+    if node.kind == "leaf-list":
+        kind = checks.type_of(node)
+        try:
+            return Insert(place, (key_text(node, kind.from_xml(anchor, element.nsmap)),))
+        except InvalidValue as error:
+            raise wrong("value", str(error)) from None
+    tests = _key_tests(anchor, element, node)
+    if tests is None:
+        raise wrong("key", "write [prefix:name='value'] once for each key")
+    return Insert(place, tests)
+
+
+def _key_tests(text: str, element: etree._Element, node: Node) -> tuple[str, ...] | None:
+    """The canonical key values in `[p:name='value']…`, in the schema's order; None where that is not what it says."""
+    values: dict[Node, str] = {}
+    position = 0
+    while position < len(text):
+        found = _KEY_TEST.match(text, position)
+        if found is None:
+            return None
+        position = found.end()
+        namespace = element.nsmap.get(found[1]) if found[1] else node.namespace
+        key = next((key for key in node.key_nodes if (key.name, key.namespace) == (found[2], namespace)), None)
+        if key is None or key in values:
+            return None
+        try:
+            literal = found[3] if found[3] is not None else found[4]
+            values[key] = key_text(key, checks.type_of(key).from_xml(literal, element.nsmap))
+        except InvalidValue:
+            return None
+    return tuple(values[key] for key in node.key_nodes) if len(values) == len(node.key_nodes) else None
+
+
+def _entry(
+    element: etree._Element, node: Node, operation: EditOperation | None, insert: Insert | None, path: Path
+) -> EditNode:
     keys, texts = _keys(element, node, path)
     where = (*path, entry_step(node, {edit.node.member: edit.value for edit in keys}))
     rest = tuple(edit for edit in _edits(element, node, where) if edit.node not in node.key_nodes)
-    return EditNode(node, operation, keys=texts, children=(*keys, *rest))
+    return EditNode(node, operation, keys=texts, children=(*keys, *rest), insert=insert)
 
 
 def _keys(element: etree._Element, node: Node, path: Path) -> tuple[tuple[EditNode, ...], tuple[str, ...]]:

@@ -15,8 +15,15 @@ from agent.codec.pieces import Marks, child_of, chunked, opened, rows
 from agent.core.data import Data
 from agent.core.schema import Node
 from agent.core.select import Part
-from agent.core.tree import Kept, Row, Tree
+from agent.core.tree import Kept, Row, Tagged, Tree
 
+ORIGIN = "urn:ietf:params:xml:ns:yang:ietf-origin"
+DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
+_INTENDED = f' xmlns:or="{ORIGIN}" or:origin="or:intended"'.encode()
+_NOTES = {
+    "default": f' xmlns:wd="{DEFAULTS}" wd:default="true"'.encode(),
+    "origin": f' xmlns:or="{ORIGIN}" or:origin="or:default"'.encode(),
+}
 _SPECIAL = re.compile("[&<>\r\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
@@ -39,7 +46,24 @@ def encode(data: Data | Tree, node: Node) -> Iterator[bytes]:
     Rows that were written are noted in `data.marks`. Raises ValueError for members that the schema does not have.
     """
     tree, marks = opened(data)
+    if isinstance(data, Data) and data.origin:
+        return chunked(_with_origin(tree, node, marks))
     return chunked(_members(tree, node, "", marks))
+
+
+def _with_origin(tree: Tree, node: Node, marks: Marks) -> Iterator[bytes]:
+    """As `_members`; configuration at the top says that its origin is intended, and what is below inherits that."""
+    for member, value in tree.items():
+        child = child_of(node, member)
+        single = isinstance(value, list) and child.kind in ("list", "leaf-list")
+        for one in [[each] for each in value] if single and child.config else [value]:
+            pieces = _members({member: one}, node, "", marks)
+            first = next(pieces, b"")
+            if child.config and b"or:origin" not in first[: first.find(b">")]:
+                end = len(child.name) + 1
+                first = first[:end] + _INTENDED + first[end:]
+            yield first
+            yield from pieces
 
 
 def encode_wrapped(
@@ -137,6 +161,9 @@ def _leaf(value: Any, node: Node, outer: str) -> bytes:
     kind = node.type
     if kind is None:
         raise ValueError(f"{node.path} has no type")
+    if isinstance(value, Tagged):
+        start += b"".join(_NOTES[note] for note in sorted(value.notes))
+        value = value.value
     if kind.base == "string":
         text = value
     else:

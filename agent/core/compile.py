@@ -125,6 +125,7 @@ class _Export:
     def __init__(self, ctx: Any, loaded: list[Any], features: Mapping[str, list[str]]) -> None:
         self.ctx = ctx
         self.loaded = loaded
+        self.implemented = {module.arg for module in loaded}
         self.features = features
         self.types: list[dict[str, Any]] = []
         self.index: dict[str, int] = {}
@@ -174,6 +175,7 @@ class _Export:
                 for sub in includes
             ],
             "deviations": sorted(deviating),
+            "imports": _prefixes([*includes, stmt]),
         }
 
     def identities(self, modules: Iterable[Any]) -> dict[str, list[str]]:
@@ -197,17 +199,26 @@ class _Export:
                 closed[base] = sorted(found)
         return closed
 
-    def nodes(self, statements: Iterable[Any], choice: list[list[str]], outer: list[str]) -> Iterator[dict[str, Any]]:
+    def nodes(
+        self, statements: Iterable[Any], choice: list[list[str]], outer: list[str], default: tuple[str, ...] = ()
+    ) -> Iterator[dict[str, Any]]:
         """Data nodes with choice and case flattened away; RPC input and output, actions and notifications too."""
         for stmt in statements:
+            if stmt.i_module.i_modulename not in self.implemented:
+                continue  # an augment of a module that is only imported does not count (RFC 8525 section 3)
             if stmt.keyword == "choice":
                 for case in stmt.i_children:
                     conditions = [*outer, *_conditions(stmt), *_around(stmt), *_conditions(case), *_around(case)]
-                    yield from self.nodes(case.i_children, [*choice, [stmt.arg, case.arg]], conditions)
+                    chosen = (stmt.arg,) if _argument(stmt, "default") == case.arg else ()
+                    yield from self.nodes(
+                        case.i_children, [*choice, [stmt.arg, case.arg]], conditions, default + chosen
+                    )
             elif stmt.keyword in (*_DATA, "input", "output", "action", "notification"):
-                yield self.node(stmt, choice, outer)
+                yield self.node(stmt, choice, outer, default)
 
-    def node(self, stmt: Any, choice: list[list[str]], outer: list[str]) -> dict[str, Any]:
+    def node(
+        self, stmt: Any, choice: list[list[str]], outer: list[str], default: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
         parent = stmt.parent
         while parent is not None and parent.keyword in ("choice", "case"):
             parent = parent.parent
@@ -224,6 +235,7 @@ class _Export:
             "when": _conditions(stmt),
             "outer-when": [*outer, *_around(stmt)],
             "choice": choice,
+            "default-cases": list(default),
             "children": list(self.nodes(getattr(stmt, "i_children", ()), [], [])),
         }
         found.update({key: value for key, value in more.items() if value})
@@ -272,6 +284,9 @@ class _Export:
             chain.append(chain[-1].i_typedef.search_one("type"))
         last = chain[-1]
         base = last.arg
+        if any(_is_node_path(getattr(t, "i_typedef", None)) for t in chain):
+            # a string to YANG, but its prefixes are the document's: it must be translated like an instance-identifier
+            return {"base": "node-instance-identifier"}
         found: dict[str, Any] = {"base": base}
         digits = next((int(d.arg) for t in chain if (d := t.search_one("fraction-digits"))), None)
         if digits is not None:
@@ -318,6 +333,10 @@ class _Export:
         return found[0]
 
 
+def _is_node_path(typedef: Any) -> bool:
+    return typedef is not None and (typedef.i_module.arg, typedef.arg) == (_NACM, "node-instance-identifier")
+
+
 def _argument(stmt: Any, keyword: str) -> str | None:
     found = stmt.search_one(keyword)
     return None if found is None else found.arg
@@ -362,6 +381,11 @@ def _qualified(identity: Any) -> str:
 def _target(module: Any, deviation: Any) -> str:
     prefix = deviation.arg.strip("/").partition("/")[0].partition(":")[0]
     return str(module.i_prefixes.get(prefix, (module.arg, None))[0])
+
+
+def _prefixes(texts: Iterable[Any]) -> dict[str, str]:
+    """What the prefixes of a module and its submodules stand for; the module's own meaning wins."""
+    return {prefix: module for text in texts for prefix, (module, _) in sorted(text.i_prefixes.items())}
 
 
 def _units(stmt: Any) -> str | None:

@@ -1,11 +1,12 @@
-"""The running configuration: one tree, one lock, all-or-nothing edits. Core thread, except for reading `tree`.
+"""The running configuration: one tree that changes wholly or not at all. Core thread, except for reading `tree`.
 
-An edit is applied, validated, offered to its providers, made durable, and only then becomes visible.
+A change is validated, offered to its providers, made durable, and only then becomes visible. What the other
+datastores, locks and trials say of it is datastores.py's business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import json
 import logging
 from typing import Any
@@ -13,12 +14,10 @@ from typing import Any
 from agent.core.edit import apply_edit, removal
 from agent.core.path import lookup, resolve
 from agent.core.providers import ConfigProvider, Prepared, UnitOfWork
-from agent.core.requests import Edit
 from agent.core.schema import Node, Schema
-from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.core.validate import Validator, Violation
-from agent.errors import RequestError, refuse
+from agent.errors import RequestError
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +30,7 @@ class StoredConfigurationError(Exception):
 
 
 class Running:
-    """`tree` is replaced, never changed: a reader on any thread may keep it as long as it likes.
-
-    `holder` has the lock; `lock_held` says so with the time at which it was taken (epoch seconds), for monitoring.
-    """
+    """`tree` is replaced, never changed: a reader on any thread may keep it as long as it likes."""
 
     def __init__(
         self,
@@ -43,52 +39,54 @@ class Running:
         providers: Mapping[str, ConfigProvider],
         begin: Callable[[], UnitOfWork],
         stored: bytes | None = None,
+        named: Sequence[str] = (),
     ) -> None:
-        """`providers` by schema path. Raises StoredConfigurationError where `stored` is damaged or not valid."""
+        """`providers` by schema path. `named` are top containers that the stored document holds even when empty:
+        whoever sets them up at a first start can tell "emptied" from "never there". Raises StoredConfigurationError
+        where `stored` is damaged or not valid."""
         self._schema = schema
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
+        self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
-        self.holder: Session | None = None
-        self.lock_held: tuple[Session, float] | None = None
 
     def _loaded(self, stored: bytes) -> Tree:
-        try:
-            tree: Any = json.loads(stored)
-        except ValueError as error:
-            raise StoredConfigurationError(
-                f"the stored configuration is not JSON ({error}): restore a backup"
-            ) from None
-        if not isinstance(tree, dict):
-            raise StoredConfigurationError("the stored configuration is not a JSON object: restore a backup")
+        tree = decoded(stored, "the stored configuration")
+        tree = {member: value for member, value in tree.items() if value or member not in self._named}
         violations = self._validator.check(tree)
         if violations:
             told = "; ".join(violation.error.message for violation in violations)
             raise StoredConfigurationError(f"the stored configuration does not fit the models: {told}")
         return tree
 
-    def edit(self, request: Edit, session: Session) -> None:
-        """All of it or nothing; raises RequestError."""
-        if self.holder is not None and self.holder is not session:
-            message = f"session {self.holder.id} holds the lock on running: wait, or ask its user to unlock"
-            raise refuse("in-use", message, type="protocol")
+    def put(self, new: Tree, beside: Mapping[str, bytes | None]) -> None:
+        """Make a tree that `valid` has returned the configuration, with other documents in the same unit of work.
+
+        Where nothing changes nothing is written. Raises RequestError, and what the store raises; then nothing of it
+        has happened.
+        """
         old = self.tree
-        new = self._valid(apply_edit(old, request.edits, request.default_operation))
-        if new == old:
+        changed = new != old
+        if not changed and not beside:
             return
         unit = self._begin()
         prepared: list[Prepared] = []
         try:
-            for trail, provider in self._providers:
-                if _value(old, trail) != _value(new, trail):
-                    prepared.append(provider.prepare(old, new, unit))
-            unit.put_config(json.dumps(new, ensure_ascii=False, separators=(",", ":")).encode())
+            if changed:
+                for trail, provider in self._providers:
+                    if _value(old, trail) != _value(new, trail):
+                        prepared.append(provider.prepare(old, new, unit))
+                unit.put_config(encoded({**self._named, **new}))
+            for name, document in beside.items():
+                unit.put_document(name, document)
             unit.commit()
         except BaseException:
             self._undo(prepared, unit)
             raise
+        if not changed:
+            return
         self.tree = new
         self.version += 1
         for one in prepared:
@@ -108,7 +106,7 @@ class Running:
         except Exception:
             log.exception("a rollback failed")
 
-    def _valid(self, new: Tree) -> Tree:
+    def valid(self, new: Tree) -> Tree:
         """The tree without what a false `when` now forbids (RFC 7950 section 8.3.2); raises RequestError if not valid.
 
         Only nodes that stood there before and were not changed are removed; others are refused.
@@ -130,25 +128,21 @@ class Running:
         before = lookup(self.tree, violation.error.path, self._schema)
         return before is not None and before == lookup(new, violation.error.path, self._schema)
 
-    def lock(self, session: Session, now: float) -> None:
-        """Raises RequestError lock-denied with the holder's session-id (RFC 6241 section 7.5)."""
-        if self.holder is not None:
-            message = f"session {self.holder.id} of user {self.holder.user.name} holds the lock on running"
-            raise refuse("lock-denied", message, type="protocol", session_id=str(self.holder.id))
-        self.holder = session
-        self.lock_held = (session, now)
 
-    def unlock(self, session: Session) -> None:
-        """Raises RequestError operation-failed where the session does not hold the lock (RFC 6241 section 7.6)."""
-        if self.holder is not session:
-            who = "nobody holds" if self.holder is None else f"session {self.holder.id} holds"
-            raise refuse("operation-failed", f"{who} the lock on running, so you cannot unlock it", type="protocol")
-        self.release(session)
+def encoded(tree: Tree) -> bytes:
+    """A configuration as the store keeps it."""
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":")).encode()
 
-    def release(self, session: Session) -> None:
-        """Drop the lock of a session that ends."""
-        if self.holder is session:
-            self.holder = self.lock_held = None
+
+def decoded(stored: bytes, what: str) -> Tree:
+    """The reverse of `encoded`; `what` names it in the message. Raises StoredConfigurationError."""
+    try:
+        tree: Any = json.loads(stored)
+    except ValueError as error:
+        raise StoredConfigurationError(f"{what} is not JSON ({error}): restore a backup") from None
+    if not isinstance(tree, dict):
+        raise StoredConfigurationError(f"{what} is not a JSON object: restore a backup")
+    return tree
 
 
 def _trail(schema: Schema, path: str) -> tuple[Node, ...]:

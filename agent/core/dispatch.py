@@ -5,34 +5,56 @@ Front ends know nothing below this; providers know nothing above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import chain
 import logging
 from typing import Any
 
 from agent.clock import Clock
-from agent.core.access import AccessTable
+from agent.core.access import PATH as NACM_PATH
+from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
-from agent.core.datastore import Running
+from agent.core.datastore import Running, StoredConfigurationError
+from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
+from agent.core.locks import PartialLock
 from agent.core.loop import Loop
-from agent.core.path import of
-from agent.core.providers import ConfigProvider, Operation, StateProvider, UnitOfWork
-from agent.core.requests import Content, Edit, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.nacm import NACM
+from agent.core.path import to_instance_identifier
+from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
+from agent.core.requests import (
+    Change,
+    Commit,
+    Content,
+    Copy,
+    Datastore,
+    Delete,
+    Discard,
+    Edit,
+    EndSession,
+    Get,
+    Invoke,
+    Lock,
+    Unlock,
+    Validate,
+)
 from agent.core.schema import Node, Schema
-from agent.core.select import prune, touches
+from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
 from agent.core.tree import Tree
+from agent.core.types import InvalidValue
 from agent.core.validate import Validator
+from agent.core.view import selected, shows_state, with_defaults
 from agent.errors import RequestError, refuse
 
 log = logging.getLogger(__name__)
 
-Submitted = Edit | Lock | Unlock | Invoke | EndSession
+Submitted = Change | Validate | Lock | Unlock | Invoke | EndSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +85,27 @@ class Dispatch:
         schema: Schema,
         *,
         clock: Clock,
-        access: AccessTable,
+        access: Access,
         providers: Providers,
         validator: Validator,
         begin: Callable[[], UnitOfWork],
         stored: bytes | None = None,
         deadline: Callable[[], float | None] | None = None,
         on_deadline: Callable[[], None] | None = None,
+        documents: Mapping[str, bytes] | None = None,
+        files: Documents | None = None,
+        factory: Tree | None = None,
+        startup: bool = False,
     ) -> None:
-        """`begin` opens a unit of work of the store; `stored` is the configuration that it last kept.
+        """`begin` opens a unit of work of the store; `stored` and `documents` are what it last kept as configuration.
+
+        `files` reaches the files that URLs name, `factory` is the factory default configuration, `startup` whether a
+        startup datastore is offered.
 
         Raises IncompleteError, StoredConfigurationError.
         """
+        if schema.find(FACTORY_RESET) is not None:
+            providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
         lacking += _unserved_operations(schema, providers)
         named = (providers.config, providers.state, providers.operations)
@@ -91,7 +122,25 @@ class Dispatch:
         self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
         self._aside = Aside(self.loop, _failed)
-        self.running = Running(schema, validator, providers.config, begin, stored)
+        ruled = [NACM] if NACM_PATH in providers.config else []
+        self.running = Running(schema, validator, providers.config, begin, stored, ruled)
+        if ruled:
+            try:
+                access.load(self.running.tree)
+            except InvalidValue as error:
+                raise StoredConfigurationError(f"an access rule does not fit the models: {error.message}") from None
+        self.datastores = Datastores(
+            schema,
+            self.running,
+            clock=clock,
+            authorize=self._authorize_change,
+            readable=self._readable,
+            documents=documents,
+            files=files,
+            factory=factory,
+            startup=startup,
+        )
+        self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
         self._state = sorted(
@@ -101,6 +150,8 @@ class Dispatch:
         self._by_node = {trail[-1]: provider for trail, provider in self._state}
 
     def start(self) -> None:
+        """Raises StoredConfigurationError, and what the store raises."""
+        self.datastores.recover()
         self.loop.start()
 
     def stop(self) -> None:
@@ -110,7 +161,11 @@ class Dispatch:
 
     def authorize(self, session: Session, module: str, name: str) -> None:
         """For RPCs that a front end answers itself. Raises RequestError access-denied."""
-        self.access.check_exec(session.user, module, name)
+        try:
+            self.access.check_exec(session.user, module, name)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
 
     def operations(self, user: User) -> tuple[Node, ...]:
         """The RPCs that `Invoke` reaches and that the user may call, in schema order."""
@@ -119,23 +174,27 @@ class Dispatch:
 
     def read(self, request: Get, session: Session) -> Data:
         """Data from the present snapshot, without a lock. Raises RequestError."""
-        self.access.check_read(session.user)
+        self.authorize(session, *request.rpc)
         try:
-            return Data(self._gather(request), self.schema.root)
+            return Data(self._gather(request, session.user), self.schema.root, origin=request.with_origin)
         except RequestError:
             raise
         except Exception:
             raise _failed("a read") from None
 
-    def _gather(self, request: Get) -> Tree:
-        tree: Tree = {} if request.content is Content.NONCONFIG else self.running.tree
-        if request.content is not Content.CONFIG:
+    def _gather(self, request: Get, user: User) -> Tree:
+        config = self.datastores.tree(request.datastore or Datastore.RUNNING)
+        tree: Tree = {} if request.content is Content.NONCONFIG else config
+        if shows_state(request):
             for trail, provider in self._state:
                 if touches(request.selection, trail):
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        return prune(tree, request.selection, self.schema.root)
+        tree = with_defaults(tree, request, self.schema)
+        # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
+        looked_at = request.selection if request.xpath is None else None
+        return selected(self.access.readable(user, tree, looked_at), request, self.schema)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
@@ -144,36 +203,84 @@ class Dispatch:
     def _serve(self, request: Submitted, session: Session) -> Tree | Steps | None:
         try:
             match request:
-                case Edit():
-                    path = of(request.edits[0].node) if request.edits else ()
-                    self.access.check_exec(session.user, "ietf-netconf", "edit-config")
-                    self.access.check_write(session.user, path)
-                    self.running.edit(request, session)
-                case Lock():
-                    self.authorize(session, "ietf-netconf", "lock")
-                    self.running.lock(session, self._clock.now())
-                case Unlock():
-                    self.authorize(session, "ietf-netconf", "unlock")
-                    self.running.unlock(session)
                 case EndSession():
-                    self.authorize(session, "ietf-netconf", "kill-session")
+                    self.access.check_exec(session.user, "ietf-netconf", "kill-session")
                     self._end(request.session_id, session)
                 case Invoke():
                     return self._invoke(request, session)
+                case _:
+                    self.access.check_exec(session.user, *_exec(request))
+                    with self._veiled(session):
+                        return self._configure(request, session)
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
         except RequestError:
             raise
         except Exception:
             raise _failed(type(request).__name__) from None
         return None
 
+    def _configure(self, request: Change | Validate | Lock | Unlock, session: Session) -> Tree | None:
+        match request:
+            case Edit():
+                self.datastores.edit(request, session)
+            case Copy():
+                self.datastores.copy(request, session)
+            case Delete():
+                self.datastores.delete(request, session)
+            case Commit():
+                self.datastores.commit(request, session)
+            case Discard():
+                self.datastores.discard(request, session)
+            case Validate():
+                self.datastores.validate(request.source)
+            case Lock():
+                lock = self.datastores.lock(request, session)
+                return None if lock is None else _lock_tree(lock)
+            case Unlock():
+                self.datastores.unlock(request, session)
+        return None
+
+    def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
+        with self._veiled(session):
+            self.datastores.reset(session)
+
+    @contextmanager
+    def _veiled(self, session: Session) -> Iterator[None]:
+        """Refusals tell the session nothing of what it may not read."""
+        try:
+            yield
+        except RequestError as refusal:
+            raise self.access.veil(session.user, refusal) from None
+
+    def _authorize_change(self, session: Session, old: Tree, new: Tree) -> None:
+        """Every change of a datastore passes here before it is made. Raises RequestError access-denied."""
+        self.access.check_change(session.user, old, new)
+
+    def _readable(self, session: Session, tree: Tree) -> Tree:
+        return self.access.readable(session.user, tree, None)
+
     def _invoke(self, request: Invoke, session: Session) -> Tree | Steps | None:
         node = request.node
-        self.authorize(session, node.module, node.name)
+        if node.kind == "action":
+            self.access.check_action(session.user, node, request.path)
+        else:
+            self.access.check_exec(session.user, node.module, node.name)
         operation = self._operations.get(node.path)
         if operation is None:
             message = f"{node.module}:{node.name} is not implemented here"
             raise refuse("operation-not-supported", message, type="protocol")
         return operation(request.input, session)
+
+    def _tell(self, denied: Denied, session: Session) -> None:
+        """One line of the log: what was denied to whom, and by which rule; few a session, so that nobody fills it."""
+        if not session.denials.take(self._clock.now()):
+            return
+        user = session.user
+        groups = ", ".join(sorted(self.access.groups(user))) or "none"
+        told = (denied.what, user.name, session.id, groups, denied.decision)
+        log.warning("access denied: %s, user %s, session %d (groups: %s), by %s%s", *told, session.denials.suffix())
 
     def _end(self, session_id: int, caller: Session) -> None:
         if session_id == caller.id:
@@ -189,7 +296,7 @@ class Dispatch:
         return self.loop.submit(lambda: self._forget(session, reason))
 
     def _forget(self, session: Session, reason: str) -> None:
-        self.running.release(session)
+        self.datastores.release(session)
         if self.sessions.close(session):
             # clients of HTTP open a session for every request or two: not worth a line each
             level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
@@ -223,6 +330,26 @@ class Dispatch:
         while here is not None and here not in self._by_node:
             here = here.parent
         return None if here is None else self._by_node[here]
+
+
+def _exec(request: Change | Validate | Lock | Unlock) -> tuple[str, str]:
+    """Module and name of the RPC that a request came by, for access control."""
+    match request:
+        case Edit():
+            return request.rpc
+        case Lock():
+            return ("ietf-netconf-partial-lock", "partial-lock") if request.parts else ("ietf-netconf", "lock")
+        case Unlock() if request.lock_id is not None:
+            return "ietf-netconf-partial-lock", "partial-unlock"
+        case Discard():
+            return "ietf-netconf", "cancel-commit" if request.trial else "discard-changes"
+    names = {Commit: "commit", Copy: "copy-config", Delete: "delete-config", Unlock: "unlock", Validate: "validate"}
+    return "ietf-netconf", names[type(request)]
+
+
+def _lock_tree(lock: PartialLock) -> Tree:
+    """What partial-lock answers (RFC 5717 section 2.4.1)."""
+    return {"lock-id": lock.id, "locked-node": [to_instance_identifier(path) for path in lock.nodes]}
 
 
 def _failed(what: str) -> RequestError:

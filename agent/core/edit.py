@@ -187,20 +187,57 @@ def _entries(before: list[Tree], edits: Sequence[EditNode], inherited: EditOpera
             index.pop(edit.keys, None)
         else:
             index[edit.keys] = after
+            index = _placed(index, edit.keys, edit, path)
     return list(index.values()) or None
 
 
 def _values(before: list[Any], edits: Sequence[EditNode], inherited: EditOperation, path: Path) -> list[Any] | None:
     node = edits[0].node
-    index = {key_text(node, value): value for value in before}
+    index: dict[tuple[str, ...], Any] = {(key_text(node, value),): value for value in before}
     for edit in edits:
-        text = key_text(node, edit.value)
-        after = _leaf(index.get(text), edit, inherited, path)
+        key = (key_text(node, edit.value),)
+        after = _leaf(index.get(key), edit, inherited, path)
         if after is None:
-            index.pop(text, None)
+            index.pop(key, None)
         else:
-            index[text] = after
+            index[key] = after
+            index = _placed(index, key, edit, path)
     return list(index.values()) or None
+
+
+def _placed(
+    index: dict[tuple[str, ...], Any], key: tuple[str, ...], edit: EditNode, path: Path
+) -> dict[tuple[str, ...], Any]:
+    """The entries with the one at `key` where its edit wants it. Raises RequestError where the other one is missing.
+
+    Source: RFC 7950 sections 7.7.9, 7.8.6 and 15.7.
+    """
+    insert = edit.insert
+    if insert is None:
+        return index
+    value = index.pop(key)
+    if insert.where == "last":
+        index[key] = value
+        return index
+    if insert.where == "first":
+        return {key: value, **index}
+    if insert.anchor not in index:
+        message = f"{edit.node.name} cannot go {insert.where} an entry that is not there"
+        attribute = "key" if edit.node.kind == "list" else "value"
+        where = _step_path(edit, path)
+        raise refuse(
+            "bad-attribute", message, path=where, app_tag="missing-instance", bad_attribute=attribute,
+            bad_element=edit.node.name,
+        )  # fmt: skip
+    placed: dict[tuple[str, ...], Any] = {}
+    for other, entry in index.items():
+        if other != insert.anchor:
+            placed[other] = entry
+        elif insert.where == "before":
+            placed |= {key: value, other: entry}
+        else:
+            placed |= {other: entry, key: value}
+    return placed
 
 
 def _leaf(before: Any, edit: EditNode, inherited: EditOperation, path: Path) -> Any:

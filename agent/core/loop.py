@@ -1,4 +1,4 @@
-"""The core thread: runs what is submitted one by one, and keeps the one timer. Nothing else may own state here."""
+"""The core thread: runs what is submitted one by one, and keeps the timers. Nothing else may own state here."""
 
 from __future__ import annotations
 
@@ -25,12 +25,46 @@ class LoopStoppedError(Exception):
     """Work was submitted to a core thread that is not running (any more)."""
 
 
-class Loop:
-    """An inbox, futures, and the next deadline.
+class _Timer:
+    """One source of deadlines and the work that is then due. Core thread."""
 
-    `deadline()` gives the next moment (clock seconds) at which `on_deadline()` is due, or None; it is asked again
-    after each piece of work. Both run on the core thread.
-    """
+    def __init__(self, clock: Clock, deadline: Callable[[], float | None], work: Callable[[], None]) -> None:
+        self._clock = clock
+        self._deadline = deadline
+        self._work = work
+        self._hold = 0.0
+
+    def next(self) -> float | None:
+        """When the work is to be done, in clock seconds; one that failed is held back for a while."""
+        try:
+            moment = self._deadline()
+        except Exception:
+            log.exception("the next deadline could not be computed")
+            return None
+        return None if moment is None else max(moment, self._hold)
+
+    def tick(self) -> None:
+        """Do the work if it is due."""
+        now = self._clock.now()
+        pause = AFTER_FAILURE * self._clock.rate
+        if self._hold > now + pause:  # the clock was set back
+            self._hold = 0.0
+        moment = self.next()
+        if moment is None or moment > now:
+            return
+        self._hold = 0.0
+        try:
+            self._work()
+        except Exception:
+            log.exception("the work of a deadline failed; it is tried again")
+            self._hold = now + pause
+            return
+        if self.next() == moment:  # nothing was done about it: do not spin
+            self._hold = now + pause
+
+
+class Loop:
+    """An inbox, futures, and the earliest of several deadlines."""
 
     def __init__(
         self,
@@ -39,14 +73,23 @@ class Loop:
         deadline: Callable[[], float | None] | None = None,
         on_deadline: Callable[[], None] | None = None,
     ) -> None:
+        """`deadline` and `on_deadline` are the first source (see `add_timer`)."""
         self._clock = clock
-        self._deadline = deadline
-        self._on_deadline = on_deadline
+        self._timers: list[_Timer] = []
+        if deadline is not None and on_deadline is not None:
+            self.add_timer(deadline, on_deadline)
         self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
         self._running = False
-        self._hold = 0.0
         self._thread = threading.Thread(target=self._run, name="core", daemon=True)
+
+    def add_timer(self, deadline: Callable[[], float | None], on_deadline: Callable[[], None]) -> None:
+        """Before `start`: one more source of deadlines.
+
+        `deadline()` gives the next moment (clock seconds) at which `on_deadline()` is due, or None; it is asked again
+        after each piece of work. Both run on the core thread.
+        """
+        self._timers.append(_Timer(self._clock, deadline, on_deadline))
 
     def start(self) -> None:
         with self._gate:
@@ -101,37 +144,12 @@ class Loop:
             item = call = future = result = None  # type: ignore[assignment]  # a waiting loop keeps no reply alive
             self._tick()
 
-    def _next(self) -> float | None:
-        """When the handler is to run, in clock seconds; a handler that failed is held back for a while."""
-        if self._deadline is None:
-            return None
-        try:
-            moment = self._deadline()
-        except Exception:
-            log.exception("the next deadline could not be computed")
-            return None
-        return None if moment is None else max(moment, self._hold)
-
     def _wait(self) -> float:
-        moment = self._next()
-        if moment is None:
+        moments = [moment for timer in self._timers if (moment := timer.next()) is not None]
+        if not moments:
             return LONGEST_WAIT
-        return min(max(self._clock.wall_seconds(moment - self._clock.now()), 0.0), LONGEST_WAIT)
+        return min(max(self._clock.wall_seconds(min(moments) - self._clock.now()), 0.0), LONGEST_WAIT)
 
     def _tick(self) -> None:
-        now = self._clock.now()
-        pause = AFTER_FAILURE * self._clock.rate
-        if self._hold > now + pause:  # the clock was set back
-            self._hold = 0.0
-        moment = self._next()
-        if self._on_deadline is None or moment is None or moment > now:
-            return
-        self._hold = 0.0
-        try:
-            self._on_deadline()
-        except Exception:
-            log.exception("the work of a deadline failed; it is tried again")
-            self._hold = now + pause
-            return
-        if self._next() == moment:  # nothing was done about it: do not spin
-            self._hold = now + pause
+        for timer in self._timers:
+            timer.tick()

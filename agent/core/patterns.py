@@ -51,13 +51,19 @@ class PatternError(ValueError):
     """The expression is not one of XML Schema's (or uses a Unicode block that is not known here)."""
 
 
-@cache
-def compiled(xsd: str) -> re.Pattern[str]:
-    """The expression for `fullmatch`. Raises PatternError."""
+def translated(xsd: str) -> str:
+    """The same expression as Python writes it. Raises PatternError."""
     reader = _Reader(xsd)
     source = reader.branches()
     if reader.more:
         raise PatternError(f"{xsd!r}: unexpected {reader.peek!r} at {reader.at}")
+    return source
+
+
+@cache
+def compiled(xsd: str) -> re.Pattern[str]:
+    """The expression of a model for `fullmatch`; it is kept for ever. Raises PatternError."""
+    source = translated(xsd)
     try:
         return re.compile(source)
     except re.error as error:

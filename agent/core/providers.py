@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 from agent.core.aside import Steps
+from agent.core.requests import EditNode
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 
@@ -18,6 +19,10 @@ class UnitOfWork(Protocol):
 
     def put_config(self, document: bytes) -> None:
         """Keep the whole running configuration as opaque bytes."""
+        ...
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        """Keep another configuration document under this name, as opaque bytes; None drops it."""
         ...
 
     def commit(self) -> None:
@@ -44,6 +49,22 @@ class ConfigProvider(Protocol):
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
         """Check whole running trees, put what must be durable into `unit`. Raises RequestError to refuse."""
+        ...
+
+
+class Documents(Protocol):
+    """Whole configurations in files that a URL names. Core thread; each call raises RequestError."""
+
+    def read(self, url: str) -> tuple[EditNode, ...]:
+        """The configuration in the file."""
+        ...
+
+    def write(self, url: str, tree: Tree) -> None:
+        """Put it in the file, durable on return; one of that name is replaced."""
+        ...
+
+    def delete(self, url: str) -> None:
+        """Remove the file."""
         ...
 
 

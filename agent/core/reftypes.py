@@ -1,11 +1,12 @@
 """YANG types that lean on others: identityref, leafref, union, instance-identifier; and the loader of all types.
 
-No schema nodes, no protocol. Source: RFC 7950 sections 9.9, 9.10, 9.12, 9.13, RFC 7951 section 6.
+No schema nodes, no protocol. Source: RFC 7950 sections 9.9, 9.10, 9.12, 9.13, RFC 7951 section 6, RFC 8341 section 5
+(node-instance-identifier).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import re
 from typing import Any
 
@@ -223,6 +224,47 @@ class InstanceIdentifier(Type):
         return module
 
 
+class NodeInstanceIdentifier(InstanceIdentifier):
+    """A path of an access rule: keys may be left out, a key may equal $USER, and "/" is all data."""
+
+    __slots__ = ()
+
+    _PREDICATE = re.compile(
+        rf"\[[ \t]*(?:(\.|(?:{InstanceIdentifier._NAME}:)?{InstanceIdentifier._NAME})[ \t]*=[ \t]*"
+        r"('[^']*'|\"[^\"]*\"|\$USER)|((?!)))[ \t]*\]"
+    )
+
+    def __init__(self, module: str, names: Names) -> None:
+        super().__init__(module, names, False)
+        self.base = "node-instance-identifier"
+
+    def _written(
+        self,
+        text: str,
+        resolve: Callable[[str | None, str | None], str],
+        write: Callable[[str, str | None], str],
+    ) -> str:
+        return text if text == "/" else super()._written(text, resolve, write)
+
+    @classmethod
+    def steps(cls, value: str) -> Iterator[tuple[str, str, tuple[tuple[str, str | None], ...]]]:
+        """The steps of a canonical value: module, name, and keys by name; None stands for $USER.
+
+        Raises InvalidValue for text that is no such path.
+        """
+        at, module = 0, ""
+        while at < len(value) and value != "/":
+            step = cls._STEP.match(value, at)
+            if step is None or not (module := step.group(1) or module):
+                raise InvalidValue(f"{shown(value)} is not a path; write it as /module:name[key='value']/…")
+            at = step.end()
+            keys: list[tuple[str, str | None]] = []
+            while test := cls._PREDICATE.match(value, at):
+                at = test.end()
+                keys.append((test.group(1).rpartition(":")[2], None if test[2] == "$USER" else test[2][1:-1]))
+            yield module, step.group(2), tuple(keys)
+
+
 def load_type(document: Mapping[str, Any], module: str, names: Names, resolve: Callable[[int], Type]) -> Type:
     """A type as compile.py wrote it. `resolve` finds another entry of its table of types (leafref targets)."""
     base = document["base"]
@@ -254,6 +296,8 @@ def load_type(document: Mapping[str, Any], module: str, names: Names, resolve: C
         return LeafRef(module, names, document["path"], require, lambda: resolve(target))
     if base == "instance-identifier":
         return InstanceIdentifier(module, names, require)
+    if base == "node-instance-identifier":
+        return NodeInstanceIdentifier(module, names)
     raise ValueError(f"schema document: {base!r} is no YANG type; make it anew with agent.core.compile")
 
 

@@ -38,7 +38,8 @@ class Node:
 
     `member` is the RFC 7951 name below the parent. `when` holds the node's own conditions (context: the node),
     `outer_when` those of the choice, case, uses or augment around it (context: the closest data parent). `choice`
-    names the enclosing (choice, case) pairs, outermost first. `default` is lexical, empty where there is none.
+    names the enclosing (choice, case) pairs, outermost first; `default_cases` are those of the choices whose default
+    case this is. `default` is lexical, empty where there is none.
     `operations` are actions and notifications below a data node; `children` are data nodes only, in schema order.
     """
 
@@ -49,6 +50,7 @@ class Node:
         "choice",
         "config",
         "default",
+        "default_cases",
         "key_nodes",
         "keys",
         "kind",
@@ -94,6 +96,7 @@ class Node:
         self.when: tuple[str, ...] = tuple(document.get("when", ()))
         self.outer_when: tuple[str, ...] = tuple(document.get("outer-when", ()))
         self.choice: tuple[tuple[str, str], ...] = tuple((pair[0], pair[1]) for pair in document.get("choice", ()))
+        self.default_cases: frozenset[str] = frozenset(document.get("default-cases", ()))
         self.units: str | None = document.get("units")
         self.nacm: Nacm | None = document.get("nacm")
         index = document.get("type")
@@ -155,7 +158,8 @@ class Node:
 class Module:
     """A module of the schema. `implemented` is False where it is only imported (RFC 8525).
 
-    `file` is its YANG text; `submodules` are (name, revision, file).
+    `file` is its YANG text; `submodules` are (name, revision, file). `imports` maps the prefixes that its text (and
+    that of its submodules) uses to module names, its own among them.
     """
 
     name: str
@@ -168,6 +172,7 @@ class Module:
     features: tuple[str, ...] = ()
     submodules: tuple[tuple[str, str, Path], ...] = ()
     deviations: tuple[str, ...] = ()
+    imports: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -251,4 +256,5 @@ def _module(item: Mapping[str, Any], base: Path) -> Module:
         features=tuple(item["features"]),
         submodules=tuple((sub["name"], sub["revision"], base / sub["file"]) for sub in item["submodules"]),
         deviations=tuple(item.get("deviations", ())),
+        imports=item.get("imports", {}),
     )

@@ -7,7 +7,7 @@ in a store stay there: rows are found by key, or decoded page by page while the 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -20,12 +20,21 @@ class Pick:
     """One schema node that is wanted.
 
     `match`: leaf children that must all have these canonical values (a leaf-list: contain it); a leaf-list may name
-    itself, and is then cut down to that value. `below` None takes the whole subtree, else only what it picks.
+    itself, and is then cut down to that value. `below` None takes the whole subtree, else only what it picks; of a
+    whole subtree, `depth` is how many levels are wanted, the node's own included (None: all). The leaves of `match`
+    are a part of what is picked (RFC 6241 section 6.2.5), except where it is `silent`.
     """
 
     node: Node
     match: tuple[tuple[Node, Any], ...] = ()
     below: tuple[Pick, ...] | None = None
+    depth: int | None = None
+    silent: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is cut off what matches."""
+        return self.below is None and self.depth is None
 
 
 Selection = tuple[Pick, ...]
@@ -76,6 +85,27 @@ def target(path: Sequence[tuple[Node, tuple[Any, ...] | None]]) -> Selection:
             match = tuple(zip(node.key_nodes if node.kind == "list" else (node,), keys, strict=True))
         below = (Pick(node, match, below),)
     return below or ()
+
+
+def limited(selection: Selection | None, depth: int | None, root: Node) -> Selection | None:
+    """The same with `depth` levels of each node that is selected; of everything, of each node below the root."""
+    if depth is None:
+        return selection
+    if selection is None:
+        return tuple(Pick(child, depth=depth) for child in root.children)
+    return tuple(
+        replace(pick, depth=depth) if pick.below is None else replace(pick, below=limited(pick.below, depth, root))
+        for pick in selection
+    )
+
+
+def walks(selection: Selection | None) -> bool:
+    """Whether entries of state lists are compared by more than their keys: each has to be looked at then."""
+    return any(
+        (pick.node.kind == "list" and not pick.node.config and bool(pick.match) and _keys_of(pick, pick.node) is None)
+        or walks(pick.below)
+        for pick in selection or ()
+    )
 
 
 def touches(selection: Selection | None, trail: Sequence[Node]) -> bool:
@@ -140,20 +170,28 @@ def _prune_value(value: Any, picks: list[Pick], node: Node) -> Any:
 def _prune_entry(entry: Tree, picks: Iterable[Pick], node: Node) -> Tree | None:
     """What is left of a container or list entry: itself where one pick takes it whole, or None."""
     below: list[Pick] = []
+    selected = False
     for pick in picks:
         if not all(_equals(entry.get(leaf.member), literal, leaf) for leaf, literal in pick.match):
             continue
-        if pick.below is None:
+        if pick.whole:
             return entry
-        below.extend(pick.below)
+        if pick.depth is not None and pick.below is None:
+            selected = True
+            if pick.depth > 1:
+                below.extend(Pick(child, depth=pick.depth - 1) for child in node.children)
+        below.extend(pick.below or ())
+        if pick.silent:
+            continue
         # the matched leaf belongs to the result; of a leaf-list, the value that matched (RFC 6241 section 6.2.5)
         below.extend(Pick(leaf, ((leaf, literal),) if leaf.kind == "leaf-list" else ()) for leaf, literal in pick.match)
-    if not below:
+    if not below and not selected:
         return None
     kept = prune(entry, tuple(below), node)
-    if not kept:
+    if not kept and not selected:
         return None
-    missing = [key.member for key in node.key_nodes if key.member not in kept]
+    # a key that may not be read is not in the entry at all
+    missing = [key.member for key in node.key_nodes if key.member not in kept and key.member in entry]
     return {key: entry[key] for key in missing} | kept if missing else kept
 
 
@@ -178,8 +216,15 @@ def key_text(key: Node, value: Any) -> str:
     return value if isinstance(value, str) or key.type is None else key.type.to_text(value)
 
 
+def row_keys(row: Row | Part, node: Node) -> tuple[str, ...]:
+    """The canonical key texts of an entry of the stored list `node`; a part has all of its keys."""
+    if isinstance(row, Row):
+        return row.keys
+    return tuple(key_text(key, row.tree.get(key.member)) for key in node.key_nodes)
+
+
 def _prune_rows(rows: Any, picks: list[Pick], node: Node) -> Any:
-    if any(not pick.match and pick.below is None for pick in picks):
+    if any(not pick.match and pick.whole for pick in picks):
         return rows
     bare = _only_keys(picks, node)
     wanted: dict[tuple[str, ...], list[Pick]] = {}
@@ -215,7 +260,9 @@ def _only_keys(picks: list[Pick], node: Node) -> tuple[str, ...] | None:
     for pick in picks:
         tested = (leaf for leaf, _ in pick.match)
         taken = (below.node for below in pick.below or ())
-        if pick.below is None or not (pick.below or pick.match):
+        if pick.whole or not (pick.below or pick.match or pick.depth):
+            return None
+        if pick.below is None and pick.depth != 1:
             return None
         if not all(leaf in node.key_nodes for leaf in chain(tested, taken)):
             return None
@@ -239,7 +286,7 @@ def _prune_row(
         tree, mark = row.tree, row.mark
     else:
         picks = [pick for pick in picks if not pick.match or _row_may_match(row, pick, node)]
-        if any(pick.below is None and all(leaf in node.key_nodes for leaf, _ in pick.match) for pick in picks):
+        if any(pick.whole and all(leaf in node.key_nodes for leaf, _ in pick.match) for pick in picks):
             return row
         if not picks:
             return None

@@ -15,13 +15,22 @@ from agent.clock import Clock
 HIGHEST_ID = 4294967295
 """session-id is 1..4294967295 (RFC 6241 appendix C, session-id-type)."""
 
+BURST = 10
+"""Denials of one session that are logged one by one within `SPAN` seconds."""
+
+SPAN = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An authenticated name with its groups (admin, collector, reader, recorder)."""
+    """An authenticated name with the groups that its transport reports (admin, collector, reader, recorder).
+
+    `recovery` marks who no access rule applies to (RFC 8341 section 2.1): who could change the agent's files anyway.
+    """
 
     name: str
     groups: frozenset[str]
+    recovery: bool = False
 
 
 class Authenticator(Protocol):
@@ -40,6 +49,30 @@ class Authenticator(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Denials:
+    """How many denials of one session are logged one by one: `BURST` in `SPAN` seconds; the rest is only counted."""
+
+    begun: float = 0.0
+    told: int = 0
+    silent: int = 0
+
+    def take(self, now: float) -> bool:
+        """Whether the denial of now (epoch seconds) is to be logged."""
+        if not self.begun <= now < self.begun + SPAN:
+            self.begun, self.told = now, 0
+        if self.told >= BURST:
+            self.silent += 1
+            return False
+        self.told += 1
+        return True
+
+    def suffix(self) -> str:
+        """What the next line says of those that were not logged."""
+        silent, self.silent = self.silent, 0
+        return f"; {silent} more were not logged" if silent else ""
+
+
 @dataclass(eq=False, slots=True)
 class Session:
     """One management session. Counters are those of RFC 6022 section 2.1.4; the front end counts them."""
@@ -50,6 +83,7 @@ class Session:
     source_host: str
     login_time: float
     end: Callable[[str], None] = field(repr=False)
+    denials: Denials = field(default_factory=Denials, repr=False)
     in_rpcs: int = 0
     in_bad_rpcs: int = 0
     out_rpc_errors: int = 0

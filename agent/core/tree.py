@@ -32,6 +32,31 @@ class Kept(dict[str, Any]):
         self.json = None
 
 
+class Tagged:
+    """A leaf's value that nobody has set: the schema's default, in use (RFC 6243 section 2, RFC 8342 section 5.3).
+
+    Equal to the plain value. `notes` says what a reply tells of it: "default" (wd:default of RFC 6243), "origin"
+    (or:origin of RFC 8342), both or nothing.
+    """
+
+    __slots__ = ("notes", "value")
+
+    def __init__(self, value: Any, notes: frozenset[str] = frozenset()) -> None:
+        self.value = value
+        self.notes = notes
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.value == plain(other))
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+
+def plain(value: Any) -> Any:
+    """The value itself, where it may be `Tagged`."""
+    return value.value if type(value) is Tagged else value
+
+
 class Row(NamedTuple):
     """One list entry that was encoded when it was written: `xml` the whole element, `json` the whole object.
 

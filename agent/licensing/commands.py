@@ -10,9 +10,13 @@ from agent.licensing.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The agent begins to run. The first command after loading; `epoch` is taken at the first start only."""
+    """The agent begins to run. The first command after loading; `epoch` is taken at the first start only.
+
+    `settings` are those that hold from this start on, where the configuration goes back to an earlier one with it.
+    """
 
     epoch: str
+    settings: Settings | None = None
 
 
 @dataclass(frozen=True, slots=True)

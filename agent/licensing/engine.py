@@ -164,6 +164,8 @@ def _start(draft: Draft, command: Start) -> Reply:
         raise ValueError("the first Start needs an instance epoch of 1 to 64 characters")
     # On a clock that was set back meanwhile, what was open still ends at its own time.
     draft.close(draft.in_report(), "reload", at=before.at if draft.clock_delta else draft.at, end=before.at)
+    if command.settings is not None:
+        modes.take_at_start(draft, command.settings)
     levels = _levels(draft)
     if draft.clock_delta:
         draft.emit(ClockChanged(draft.at, draft.clock_delta))

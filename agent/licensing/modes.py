@@ -37,6 +37,14 @@ def apply(draft: Draft, settings: Settings) -> Reply:
     return Reply()
 
 
+def take_at_start(draft: Draft, settings: Settings) -> None:
+    """Take the settings that a start goes back to: they held before, and nothing is being measured."""
+    before = draft.state.settings
+    if settings != before:
+        draft.emit(SettingsApplied(draft.at, settings))
+        _tell(draft, before, settings)
+
+
 def _refused(settings: Settings, version: str) -> Reply | None:
     if not settings.utility_enabled:
         return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from agent.licensing.events import Event
@@ -115,6 +116,10 @@ class UnitOfWork(Protocol):
         """Keep the whole running configuration as opaque bytes."""
         ...
 
+    def put_document(self, name: str, document: bytes | None) -> None:
+        """Keep another configuration document under this name, as opaque bytes; None drops it."""
+        ...
+
     def commit(self) -> None:
         """Make it all durable (synchronous). Raises when that failed; then nothing of it has happened."""
         ...
@@ -125,11 +130,13 @@ class UnitOfWork(Protocol):
 
 
 class Loaded(NamedTuple):
-    """What a start begins with: the last snapshot, the events after it in order, and the running configuration."""
+    """What a start begins with: the last snapshot, the events after it in order, the running configuration, and the
+    other configuration documents by name."""
 
     snapshot: bytes | None
     events: Sequence[Event]
     config: bytes | None
+    documents: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Store(Protocol):

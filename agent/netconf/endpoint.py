@@ -7,19 +7,24 @@ Checklist 19-23, 42, 43, 105-107.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 import logging
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from agent.core.access import Denied
 from agent.core.data import Data
+from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
-from agent.core.requests import Get, Invoke
+from agent.core.requests import Get
+from agent.core.select import walks
 from agent.core.sessions import User
+from agent.core.view import mode_of
 from agent.errors import Error, RequestError
 from agent.netconf import messages
 from agent.netconf.framing import ProtocolError
 from agent.netconf.messages import CloseSession, Rpc
-from agent.netconf.session import HelloReceived, NetconfSession
+from agent.netconf.session import HelloReceived, LongMessage, NetconfSession
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +42,18 @@ TURN = 16
 
 RELEASE_TIMEOUT = 3.0
 """Seconds that the end of a session waits for the core thread, and a farewell for the transport."""
+
+
+def _takes_long(request: Get) -> bool:
+    """Whether a read looks at more than it shows: entries one by one, or where defaults are missing."""
+    plain = mode_of(request) is WithDefaults.EXPLICIT
+    return not plain or request.xpath is not None or walks(request.selection)
+
+
+_APART = ThreadPoolExecutor(2, thread_name_prefix="netconf-apart")
+"""For messages and reads that take long: two at a time, however many sessions ask."""
+
+T = TypeVar("T")
 
 
 class Channel(Protocol):
@@ -164,6 +181,9 @@ class Endpoint:
                 await asyncio.sleep(0)
             # nothing is awaited between finding nothing here and waiting below, or a wake-up would be lost
             event = self._protocol.next_event()
+            long = isinstance(event, LongMessage)
+            if isinstance(event, LongMessage):
+                event = await self._apart(self._protocol.read, event.message)
             if event is None:
                 if self._eof:
                     await self._channel.drained()
@@ -177,7 +197,11 @@ class Endpoint:
                 await self._channel.drained()
                 return "closed"
             else:
-                await self._answer(event)
+                await self._answer(event, long=long)
+
+    async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Have done what would hold up the other sessions; it is counted or bounded, so it ends by itself."""
+        return await self._loop.run_in_executor(_APART, work, *arguments)
 
     async def _wait(self) -> None:
         """Until more has been received."""
@@ -190,7 +214,7 @@ class Endpoint:
         await self._more.wait()
         self._idle = False
 
-    async def _answer(self, rpc: Rpc) -> None:
+    async def _answer(self, rpc: Rpc, *, long: bool = False) -> None:
         operation = rpc.operation
         session = self._session
         try:
@@ -198,14 +222,17 @@ class Endpoint:
                 raise operation
             session.in_rpcs += 1
             if isinstance(operation, Get):
-                data = self._dispatch.read(operation, session)
-                await self._send(messages.data_reply(rpc, data, self._dispatch.schema))
+                if apart := long or _takes_long(operation):
+                    data = await self._apart(self._dispatch.read, operation, session)
+                else:
+                    data = self._dispatch.read(operation, session)
+                await self._send(messages.data_reply(rpc, data, self._dispatch.schema), apart=apart)
                 if data.marks:
                     await self._delivered(data)
                 return
             assert not isinstance(operation, CloseSession)
             output = await asyncio.wrap_future(self._dispatch.submit(operation, session))
-            node = operation.node.by_member("output") if isinstance(operation, Invoke) else None
+            node = messages.output_node(operation, self._dispatch.schema)
             if output and node is not None:
                 await self._send(messages.output_reply(rpc, output, node))
             else:
@@ -228,17 +255,19 @@ class Endpoint:
                 session.in_bad_rpcs += 1
             else:
                 session.in_rpcs += 1
-        await self._send(messages.error_reply(rpc, refusal.errors, self._dispatch.schema))
+        errors = refusal.on_rpc() if isinstance(refusal, Denied) else refusal.errors
+        await self._send(messages.error_reply(rpc, errors, self._dispatch.schema))
 
-    async def _send(self, parts: Iterable[bytes]) -> None:
+    async def _send(self, parts: Iterable[bytes], *, apart: bool = False) -> None:
         """Write one message, in one write where it is small; never hold much more than HIGH_WATER in the channel.
 
-        Errors before the first octet is written pass through, so that the reply can still become an rpc-error.
+        Errors before the first octet is written pass through, so that the reply can still become an rpc-error. The
+        pieces of a reply that takes long are made `apart`.
         """
         pieces = iter(self._protocol.frame(parts))
-        self._channel.write(next(pieces))
+        self._channel.write(await self._apart(next, pieces) if apart else next(pieces))
         try:
-            for piece in pieces:
+            while (piece := await self._apart(next, pieces, None) if apart else next(pieces, None)) is not None:
                 # a long reply gives the other sessions their turn at every piece
                 await asyncio.sleep(0)
                 if self._channel.buffered > HIGH_WATER:

@@ -12,17 +12,27 @@ from dataclasses import dataclass
 from agent.codec import xml
 from agent.core.schema import Schema
 from agent.errors import RequestError
+from agent.netconf import reads
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
-from agent.netconf.messages import NC, Rpc, read_rpc
+from agent.netconf.messages import Rpc, read_rpc
+from agent.netconf.parameters import NC, features
 
 BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
 BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
-STANDARD_CAPABILITIES = (
-    BASE_1_0,
-    BASE_1_1,
-    "urn:ietf:params:netconf:capability:writable-running:1.0",
-    "urn:ietf:params:netconf:capability:rollback-on-error:1.0",
-)
+_CAPABILITY = "urn:ietf:params:netconf:capability:"
+_OF_FEATURES = {
+    "writable-running": "writable-running:1.0",
+    "candidate": "candidate:1.0",
+    "confirmed-commit": "confirmed-commit:1.1",
+    "rollback-on-error": "rollback-on-error:1.0",
+    "validate": "validate:1.1",
+    "startup": "startup:1.0",
+    "url": "url:1.0?scheme=file",
+}
+"""The capability that each feature of ietf-netconf stands for (RFC 6241 section 8)."""
+LONG = 64 * 1024
+"""Octets of a message that is read in a few milliseconds at most."""
+
 HELLO_LIMIT = 256 * 1024
 """Octets of a client's hello."""
 
@@ -41,7 +51,11 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
         if module.deviations:
             uri += f"&deviations={','.join(module.deviations)}"
         modules.append(uri)
-    return (*STANDARD_CAPABILITIES, *modules)
+    offered = features(schema)
+    protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
+    if "ietf-netconf-partial-lock" in schema.modules:
+        protocol.append(f"{_CAPABILITY}partial-lock:1.0")
+    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *modules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,14 @@ class HelloReceived:
     capabilities: tuple[str, ...]
 
 
-Event = HelloReceived | Rpc
+@dataclass(frozen=True, slots=True)
+class LongMessage:
+    """A message that takes so long to read that it is not read in passing: give it to `NetconfSession.read`."""
+
+    message: bytes
+
+
+Event = HelloReceived | Rpc | LongMessage
 
 
 class NetconfSession:
@@ -112,6 +133,16 @@ class NetconfSession:
             return None
         if not self._greeted:
             return self._read_hello(message)
+        if len(message) > LONG:
+            return LongMessage(message)
+        return self.read(message)
+
+    def read(self, message: bytes) -> Rpc:
+        """One message after the hello; may be called on any thread.
+
+        Raises:
+            ProtocolError: the session has to end.
+        """
         rpc = read_rpc(message, self._schema)
         if (
             not self.chunked

@@ -68,6 +68,7 @@ class Committer:
         state = State() if loaded.snapshot is None else State.from_json(loaded.snapshot)
         self.state = evolve(state, loaded.events)
         self.config = loaded.config
+        self.documents = loaded.documents
         self._store = store
         self._context = context
         self._clock = clock
@@ -127,6 +128,16 @@ class Committer:
         """A unit of work for a configuration commit. It and its `commit` raise RequestError where the store fails."""
         with storage_refusals():
             return _ServedUnit(self._store.begin())
+
+    def set_up(self, document: bytes) -> None:
+        """Keep the configuration of a first start, before there is a core. Raises StorageError."""
+        unit = self._store.begin()
+        try:
+            unit.put_config(document)
+            unit.commit()
+        finally:
+            unit.rollback()
+        self.config = document
 
     def prepare(self, command: Command, unit: AnyUnit) -> PreparedCommand:
         """Decide within the unit of work of a configuration commit, so that both are one transaction."""
@@ -207,6 +218,9 @@ class _ServedUnit:
 
     def put_config(self, document: bytes) -> None:
         self._unit.put_config(document)
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self._unit.put_document(name, document)
 
     def commit(self) -> None:
         with storage_refusals():

@@ -18,7 +18,7 @@ from typing import Any
 from agent.clock import Clock
 from agent.core.aside import Part, Steps
 from agent.core.providers import Operation
-from agent.core.sessions import Session
+from agent.core.sessions import Session, User
 from agent.core.tree import Tree
 from agent.formats.jsontext import MAX_BYTES
 from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, usage_pieces, write_usage
@@ -29,7 +29,7 @@ from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, Refused, through
 from agent.northbound.commit import Committer, storage_refusals
-from agent.northbound.operations import ACCESS, imported
+from agent.northbound.operations import imported
 from agent.northbound.rows import PAGE
 from agent.northbound.times import date_and_time
 from agent.transport.files import FileError, Folders, Reason
@@ -88,13 +88,16 @@ class FileOperations:
         reads: ReportReads,
         clock: Clock,
         files: Folders,
+        collects: Callable[[User], bool],
     ) -> None:
+        """`collects` tells whether what a user gets counts as delivered."""
         self._bindings = bindings
         self._committer = committer
         self._profile = profile
         self._reads = reads
         self._clock = clock
         self._files = files
+        self._collects = collects
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
@@ -124,9 +127,9 @@ class FileOperations:
             # first: a file that has no place leaves the open reports open
             self.check(argument)
             selected = self._close_and_select(wanted, session)
-            delivered = ACCESS.collects(session.user)
+            delivered = self._collects(session.user)
             number = yield from self._to_file(argument, selected, session, delivered=delivered)
-            message = f"{told(number)} saved to {argument}{_undelivered(number, session)}"
+            message = f"{told(number)} saved to {argument}{self._undelivered(number, session)}"
             return {"return-code": SUCCESS, "message": message, "report-count": number}
 
         return save
@@ -161,9 +164,15 @@ class FileOperations:
             return ids, write_usage(selected.info, self._documents(selected, ids)).decode()
 
         ids, content = yield write
-        yield from self._note(ids, session, ACCESS.collects(session.user))
-        message = f"{told(len(ids))} saved{_undelivered(len(ids), session)}"
+        yield from self._note(ids, session, self._collects(session.user))
+        message = f"{told(len(ids))} saved{self._undelivered(len(ids), session)}"
         return {"return-code": SUCCESS, "message": message, "report-count": len(ids), "content": content}
+
+    def _undelivered(self, number: int, session: Session) -> str:
+        """What is to be known of a save that is no delivery (design: Reads with a consequence)."""
+        if not number or self._collects(session.user):
+            return ""
+        return f"; not counted as delivered: {session.user.name} is not of the group collector"
 
     def _import_file(self, given: Tree, session: Session) -> Tree:
         with file_refusals():
@@ -251,13 +260,6 @@ class FileOperations:
 def told(number: int) -> str:
     """How many reports, in words."""
     return f"{number} report{'' if number == 1 else 's'}"
-
-
-def _undelivered(number: int, session: Session) -> str:
-    """What is to be known of a save that is no delivery (design: Reads with a consequence)."""
-    if not number or ACCESS.collects(session.user):
-        return ""
-    return f"; not counted as delivered: {session.user.name} is not of the group collector"
 
 
 def _nothing() -> None:

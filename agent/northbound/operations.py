@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from agent.core.access import AccessTable
+from agent.core.access import Access
 from agent.core.aside import Steps, Together
 from agent.core.providers import Operation
 from agent.core.sessions import Session
@@ -18,45 +18,24 @@ from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
+from agent.northbound.access import ADMIN
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.settings import SettingsProvider
 
-COLLECTOR_RPCS = frozenset(
-    {
-        ("slp-agent", "close-reports"),
-        ("slp-agent", "import-code"),
-        ("slp-agent", "export-usage"),
-        ("slp-agent", "rum-save-usage-report"),
-        ("slp-agent", "ask-permission"),
-        ("slp-agent", "export-trust-request"),
-        ("cisco-smart-license", "import-file"),
-        ("cisco-smart-license", "rum-save-usage-all"),
-        ("cisco-smart-license", "rum-save-usage-unreported"),
-        ("cisco-smart-license", "rum-save-usage-days"),
-        ("cisco-smart-license", "trust-request-save"),
-    }
-)
-RECORDER_RPCS = frozenset({("slp-agent", "record-usage"), ("slp-agent", "ask-permission")})
-
-ACCESS = AccessTable(
-    readers=frozenset({"admin", "collector", "reader", "recorder"}),
-    writers=frozenset({"admin"}),
-    execute={"admin": frozenset({("*", "*")}), "collector": COLLECTOR_RPCS, "recorder": RECORDER_RPCS},
-    collectors=frozenset({"collector"}),
-)
-"""The fixed default-deny table (design: Security baseline)."""
-
 
 class Operations:
     """The three RPCs. All run on the core thread."""
 
-    def __init__(self, bindings: Bindings, committer: Committer, settings: SettingsProvider, profile: Profile) -> None:
+    def __init__(
+        self, bindings: Bindings, committer: Committer, settings: SettingsProvider, profile: Profile, access: Access
+    ) -> None:
         self._bindings = bindings
         self._committer = committer
         self._settings = settings
         self._profile = profile
+        self._access = access
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
@@ -69,7 +48,7 @@ class Operations:
 
     def _record_usage(self, given: Tree, session: Session) -> Steps:
         user, name = session.user, given["license"]
-        if "admin" not in user.groups:
+        if ADMIN not in self._access.groups(user):
             licence = self._profile.find(name)
             names = {name} if licence is None else {licence.name, licence.feature_name, licence.entitlement_tag}
             if not self._settings.recorders.permits(user.name, *names):

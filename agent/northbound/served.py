@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
@@ -74,20 +75,32 @@ PUBLISHED = LEGACY | frozenset(
 
 FRONT_END = frozenset(
     f"{_NETCONF}{name}"
-    for name in ("get", "get-config", "edit-config", "lock", "unlock", "close-session", "kill-session")
-)
+    for name in (
+        "get",
+        "get-config",
+        "edit-config",
+        "copy-config",
+        "delete-config",
+        "lock",
+        "unlock",
+        "close-session",
+        "kill-session",
+        "commit",
+        "discard-changes",
+        "cancel-commit",
+        "validate",
+    )
+) | {
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_STATE = (
     # counted per session so far, not per server
     f"{MONITORING}/statistics",
-    # only the whole of running can be locked
-    f"{MONITORING}/datastores/datastore/locks/partial-lock",
-)
-
-_ABSENT_RPCS = (
-    f"{_NETCONF}copy-config",
-    f"{_NETCONF}delete-config",
 )
 
 
@@ -158,7 +171,7 @@ CONSTANT: dict[str, str] = NEVER | {
 
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS))
+    return frozenset(_ABSENT_STATE)
 
 
 def check(schema: Schema, state: Collection[str]) -> None:
@@ -166,6 +179,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG}, {*SERVES, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

@@ -53,6 +53,10 @@ class SettingsProvider:
             raise refuse("invalid-value", refused.message, path=CONFIG_PATH)
         return _Applied(self, prepared, Recorders(config))
 
+    def of(self, tree: Tree) -> Settings:
+        """The kernel's settings in a valid configuration."""
+        return to_settings(self._config(tree))
+
     def load(self, running: Tree) -> None:
         """Take what is not licensing state from the configuration that a start found."""
         self.recorders = Recorders(self._config(running))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from pathlib import Path
+from pathlib import Path as File
 from typing import Any, NamedTuple
 
-from agent.core.datastore import Running
+from agent.core.datastores import Datastores
+from agent.core.path import quote, to_instance_identifier
+from agent.core.requests import Datastore
 from agent.core.schema import Schema
 from agent.core.sessions import Session, Sessions
 from agent.core.tree import Kept, Tree
-from agent.errors import refuse
+from agent.errors import Path, refuse
 from agent.northbound.times import date_and_time
 
 MONITORING = "/ietf-netconf-monitoring:netconf-state"
@@ -20,7 +22,7 @@ SERVES = frozenset(
         "capabilities",
         "schemas",
         "datastores/datastore/name",
-        "datastores/datastore/locks/global-lock",
+        "datastores/datastore/locks",
         "sessions",
     )
 )
@@ -36,33 +38,67 @@ class _Text(NamedTuple):
     identifier: str
     version: str
     namespace: str
-    file: Path
+    file: File
 
 
 class Monitoring:
     """agent.core.providers.StateProvider of `/netconf-state`, and the operation get-schema."""
 
     def __init__(self, schema: Schema, announced: Sequence[str]) -> None:
-        self._watched: tuple[Sessions, Running] | None = None
+        self._watched: tuple[Sessions, Datastores] | None = None
+        self._namespaces = {module.name: module.namespace for module in schema.modules.values()}
         self._texts = _texts(schema)
         self._fixed: Tree = {
             "capabilities": Kept({"capability": list(announced)}),
             "schemas": Kept({"schema": [_schema_entry(text) for text in self._texts]}),
         }
 
-    def watch(self, sessions: Sessions, running: Running) -> None:
+    def watch(self, sessions: Sessions, datastores: Datastores) -> None:
         """Report on these: they belong to the dispatch, which is made with this provider."""
-        self._watched = (sessions, running)
+        self._watched = (sessions, datastores)
 
     def read(self) -> Tree:
         if self._watched is None:
             return self._fixed
-        sessions, running = self._watched
-        tree = {**self._fixed, "datastores": {"datastore": [_datastore(running)]}}
+        sessions, datastores = self._watched
+        shown = [Datastore.RUNNING, Datastore.CANDIDATE] + [Datastore.STARTUP] * datastores.offers_startup
+        tree = {**self._fixed, "datastores": {"datastore": [self._datastore(one, datastores) for one in shown]}}
         open_ones = [_session_entry(each) for each in sessions.all() if each.transport in _TRANSPORTS]
         if open_ones:
             tree["sessions"] = {"session": open_ones}
         return tree
+
+    def _datastore(self, datastore: Datastore, datastores: Datastores) -> Tree:
+        entry: Tree = {"name": datastore.value}
+        held = datastores.locks.held.get(datastore)
+        parts = datastores.locks.partial if datastore is Datastore.RUNNING else ()
+        if held is not None:
+            holder, since = held
+            entry["locks"] = {"global-lock": {"locked-by-session": holder.id, "locked-time": date_and_time(since)}}
+        elif parts:
+            # lock-type is a choice: a session's parts are hidden while it holds the whole
+            entry["locks"] = {
+                "partial-lock": [
+                    {
+                        "lock-id": part.id,
+                        "locked-by-session": part.session.id,
+                        "locked-time": date_and_time(part.since),
+                        "select": [self._expression(path) for path in part.parts],
+                        "locked-node": [to_instance_identifier(path) for path in part.nodes],
+                    }
+                    for part in parts
+                ]
+            }
+        return entry
+
+    def _expression(self, path: Path) -> str:
+        """What a partial lock selected, as XPath without prefixes: a leaf of text declares none in XML."""
+        steps = []
+        for module, name, keys in path:
+            space = quote(self._namespaces.get(module, ""))
+            tests = "".join(f"[{key if key == '.' else _named(key, space)}={quote(value)}]" for key, value in keys)
+            steps.append(f"/{_named(name, space)}{tests}")
+        return "".join(steps)
 
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
         """Nothing here is marked."""
@@ -82,13 +118,8 @@ class Monitoring:
         return {"data": found[0].file.read_bytes().decode()}
 
 
-def _datastore(running: Running) -> Tree:
-    entry: Tree = {"name": "running"}
-    lock = running.lock_held
-    if lock is not None:
-        holder, since = lock
-        entry["locks"] = {"global-lock": {"locked-by-session": holder.id, "locked-time": date_and_time(since)}}
-    return entry
+def _named(name: str, space: str) -> str:
+    return f"*[local-name()='{name}' and namespace-uri()={space}]"
 
 
 def _texts(schema: Schema) -> list[_Text]:

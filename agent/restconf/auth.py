@@ -148,12 +148,15 @@ class BasicAuth:
 
 
 def local_user(uid: int) -> User | None:
-    """The default mapping of local users: root and the agent's own user are administrators, others record usage."""
+    """The default mapping of local users: root and the agent's own user are administrators whom no access rule holds
+    (recovery sessions: they could change the agent's files anyway), others record usage."""
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         return None
-    return User(name, frozenset({"admin" if uid in (0, os.getuid()) else "recorder"}))
+    if uid in (0, os.getuid()):
+        return User(name, frozenset({"admin"}), recovery=True)
+    return User(name, frozenset({"recorder"}))
 
 
 def _credentials(header: str) -> tuple[str, str]:

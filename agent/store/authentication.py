@@ -23,7 +23,7 @@ class Authentication:
 
     __slots__ = ("_keys",)
 
-    _KINDS = ("journal", "snapshot", "config", "report", "head", "user", "users")
+    _KINDS = ("journal", "snapshot", "config", "report", "head", "user", "users", "document", "documents")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != 32:

@@ -49,6 +49,7 @@ class MemoryStore:
         self._snapshot: bytes | None = None
         self._events: tuple[bytes, ...] = ()
         self._config: bytes | None = None
+        self._documents: Mapping[str, bytes] = {}
         self._open_unit: MemoryUnit | None = None
         self._lock = threading.Lock()
 
@@ -59,7 +60,8 @@ class MemoryStore:
         return self._open_unit
 
     def load(self) -> Loaded:
-        return Loaded(self._snapshot, tuple(kernel.decode(body) for body in self._events), self._config)
+        events = tuple(kernel.decode(body) for body in self._events)
+        return Loaded(self._snapshot, events, self._config, dict(self._documents))
 
     def journal_length(self) -> int:
         return len(self._events)
@@ -68,12 +70,13 @@ class MemoryStore:
         """Nothing to release: what is kept stays readable, as a file would."""
 
     def _perform(self, work: Sequence[Callable[[_Draft], None]]) -> None:
-        draft = _Draft(dict(self.reports.rows), self._snapshot, self._events, self._config)
+        draft = _Draft(dict(self.reports.rows), self._snapshot, self._events, self._config, dict(self._documents))
         for step in work:
             step(draft)
         with self._lock:
             self.reports.rows = draft.rows
             self._snapshot, self._events, self._config = draft.snapshot, draft.events, draft.config
+            self._documents = draft.documents
 
     def _ended(self, unit: MemoryUnit) -> None:
         if self._open_unit is unit:
@@ -89,8 +92,10 @@ class _Draft:
         snapshot: bytes | None,
         events: tuple[bytes, ...],
         config: bytes | None,
+        documents: dict[str, bytes],
     ) -> None:
         self.rows, self.snapshot, self.events, self.config = rows, snapshot, events, config
+        self.documents = documents
 
     def append(self, bodies: Sequence[bytes], made: Sequence[Change]) -> None:
         self.events += tuple(bodies)
@@ -114,6 +119,11 @@ class _Draft:
     def put_config(self, document: bytes) -> None:
         self.config = document
 
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self.documents.pop(name, None)
+        if document is not None:
+            self.documents[name] = document
+
 
 class MemoryUnit:
     """agent.licensing.ports.UnitOfWork on a MemoryStore."""
@@ -135,6 +145,10 @@ class MemoryUnit:
     def put_config(self, document: bytes) -> None:
         self._check_open()
         self._work.append(lambda draft: draft.put_config(document))
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self._check_open()
+        self._work.append(lambda draft: draft.put_document(name, document))
 
     def commit(self) -> None:
         self._check_open()

@@ -69,7 +69,12 @@ def _users(connection: apsw.Connection, authentication: Authentication) -> None:
     connection.execute("INSERT INTO users_head VALUES (1, 0, ?, ?)", (START, authentication.code("users", 0, START)))
 
 
-STEPS: tuple[Step, ...] = (_journal_and_reports, _users)
+def _documents(connection: apsw.Connection, authentication: Authentication) -> None:  # noqa: ARG001 - a step's shape
+    """Version 3. Further configuration documents; the head's `config` covers them as soon as there is one."""
+    connection.execute("CREATE TABLE documents (name TEXT PRIMARY KEY, body BLOB NOT NULL, mac BLOB NOT NULL) STRICT")
+
+
+STEPS: tuple[Step, ...] = (_journal_and_reports, _users, _documents)
 VERSION = len(STEPS)
 
 

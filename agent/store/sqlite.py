@@ -49,6 +49,21 @@ class _Config(NamedTuple):
     document: bytes
 
 
+class _Document(NamedTuple):
+    name: str
+    document: bytes | None
+
+
+_Work = _Append | _State | _Config | _Document
+
+
+class _Codes(NamedTuple):
+    """The codes of all configuration documents: of running, and of the others by name."""
+
+    running: bytes | None = None
+    others: tuple[tuple[str, bytes], ...] = ()
+
+
 class SqliteStore:
     """agent.licensing.ports.Store over one database file. `begin`, `load` and the units belong to one thread."""
 
@@ -70,6 +85,8 @@ class SqliteStore:
             with translated(f"read {path}"):
                 self._head = read_head(self._connection, self._authentication)
                 self._snapshot_seq = self._read_snapshot_seq()
+                self._codes = _Codes()
+                self._read_configurations()
         except BaseException:
             self.close()
             raise
@@ -107,10 +124,10 @@ class SqliteStore:
                 seq, chain, snapshot = self._read_snapshot()
                 self._snapshot_seq = seq
                 events = tuple(self._read_events(seq, chain))
-                config = self._read_config()
+                config, documents = self._read_configurations()
             finally:
                 self._connection.execute("COMMIT")
-        return Loaded(snapshot, events, config)
+        return Loaded(snapshot, events, config, documents)
 
     def _read_snapshot_seq(self) -> int:
         row = self._one("SELECT seq FROM snapshot WHERE id = 1")
@@ -144,19 +161,31 @@ class SqliteStore:
         if (seq, chain) != (self._head.seq, self._head.chain):
             raise JournalDamaged("journal", seq + 1, f"rows up to {self._head.seq} are missing or were changed")
 
-    def _read_config(self) -> bytes | None:
-        row = self._one("SELECT body, mac FROM config WHERE id = 1")
-        body: bytes | None
-        body, mac = row or (None, None)
-        if mac != self._head.config:
-            raise JournalDamaged("config", 1, "it is not the configuration that was committed last")
+    def _read_configurations(self) -> tuple[bytes | None, dict[str, bytes]]:
+        """The running configuration and the other documents by name. Raises JournalDamaged."""
+        body, mac = self._one("SELECT body, mac FROM config WHERE id = 1") or (None, None)
+        rows: list[Any] = self._connection.execute("SELECT name, body, mac FROM documents ORDER BY name").fetchall()
+        kept = _Codes(mac, tuple((name, code) for name, _, code in rows))
+        if self._configurations_code(kept) != self._head.config:
+            table, key = ("documents", "") if rows else ("config", 1)
+            raise JournalDamaged(table, key, "it is not the configuration that was committed last")
         if body is not None and mac != self._authentication.code("config", body):
             raise JournalDamaged("config", 1, "it was changed")
-        return body
+        for name, document, code in rows:
+            if code != self._authentication.code("document", name, document):
+                raise JournalDamaged("documents", name, "it was changed")
+        self._codes = kept
+        return body, {name: document for name, document, _ in rows}
+
+    def _configurations_code(self, kept: _Codes) -> bytes | None:
+        """What the head says of all configuration documents; of running alone, its own code."""
+        if not kept.others:
+            return kept.running
+        return self._authentication.code("documents", kept.running, *(part for pair in kept.others for part in pair))
 
     # Writing; called by SqliteUnit.commit only
 
-    def _perform(self, work: Sequence[_Append | _State | _Config]) -> None:
+    def _perform(self, work: Sequence[_Work]) -> None:
         """All of `work` in one durable transaction, or nothing. Raises StoreError."""
         connection, progress = self._connection, self._progress
         with progress.noticing(), progress.writing, translated("save"):
@@ -165,7 +194,7 @@ class SqliteStore:
             try:
                 if read_head(self._connection, self._authentication) != self._head:
                     raise StoreError("the database was changed by another program: end it, then restart the agent")
-                head, snapshot_seq = self._head, self._snapshot_seq
+                head, snapshot_seq, kept = self._head, self._snapshot_seq, self._codes
                 for piece in work:
                     match piece:
                         case _Append():
@@ -174,7 +203,11 @@ class SqliteStore:
                             self._put_snapshot(head, piece.snapshot)
                             snapshot_seq = head.seq
                         case _Config():
-                            head = head._replace(config=self._put_config(piece.document))
+                            kept = kept._replace(running=self._put_config(piece.document))
+                        case _Document():
+                            kept = self._put_document(kept, piece)
+                if kept is not self._codes:
+                    head = head._replace(config=self._configurations_code(kept))
                 connection.execute(
                     "UPDATE head SET seq = ?, chain = ?, report_count = ?, report_sum = ?, config = ?, mac = ?",
                     (*head, self._authentication.code("head", *head)),
@@ -187,7 +220,7 @@ class SqliteStore:
                         connection.execute("ROLLBACK")
                 raise
             progress.behind = self._behind
-        self._head, self._snapshot_seq = head, snapshot_seq
+        self._head, self._snapshot_seq, self._codes = head, snapshot_seq, kept
 
     def _append(self, head: Head, piece: _Append) -> Head:
         seq, chain = head.seq, head.chain
@@ -278,6 +311,16 @@ class SqliteStore:
         self._connection.execute("INSERT OR REPLACE INTO config VALUES (1, ?, ?)", (document, mac))
         return mac
 
+    def _put_document(self, kept: _Codes, piece: _Document) -> _Codes:
+        others = {name: code for name, code in kept.others if name != piece.name}
+        if piece.document is None:
+            self._connection.execute("DELETE FROM documents WHERE name = ?", (piece.name,))
+        else:
+            mac = others[piece.name] = self._authentication.code("document", piece.name, piece.document)
+            row = (piece.name, piece.document, mac)
+            self._connection.execute("INSERT OR REPLACE INTO documents VALUES (?, ?, ?)", row)
+        return kept._replace(others=tuple(sorted(others.items())))
+
     def _one(self, query: str, bindings: tuple[int, ...] = ()) -> tuple[Any, ...] | None:
         return self._connection.execute(query, bindings).fetchone()
 
@@ -291,7 +334,7 @@ class SqliteUnit:
 
     def __init__(self, store: SqliteStore) -> None:
         self._store = store
-        self._work: list[_Append | _State | _Config] = []
+        self._work: list[_Work] = []
         self._done = False
 
     def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
@@ -309,6 +352,11 @@ class SqliteUnit:
         """Keep the running configuration."""
         self._check_open()
         self._work.append(_Config(document))
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        """Keep another configuration document, or drop it."""
+        self._check_open()
+        self._work.append(_Document(name, document))
 
     def commit(self) -> None:
         """Make it durable. Raises StoreError (StoreFullError when there is no space); then nothing has happened."""

@@ -5,7 +5,10 @@ Source: sshd(8), AUTHORIZED_KEYS FILE FORMAT; RFC 4253 section 6.6.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
+import hashlib
+from typing import NamedTuple
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import dsa, rsa
@@ -15,6 +18,21 @@ from agent.store.errors import UserError
 
 _LONGEST_KEY = 8192
 _MOST_KEYS = 32
+
+
+class Key(NamedTuple):
+    """One key as people tell it from others; the fingerprint is SHA-256 as OpenSSH writes it."""
+
+    fingerprint: str
+    type: str
+    comment: str
+
+
+def key_of(line: str) -> Key:
+    """What a kept line says."""
+    kind, blob, *comment = line.split(None, 2)
+    digest = hashlib.sha256(base64.b64decode(blob)).digest()
+    return Key("SHA256:" + base64.b64encode(digest).decode().rstrip("="), kind, "".join(comment))
 
 
 def key_lines(lines: Sequence[str]) -> tuple[str, ...]:

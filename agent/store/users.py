@@ -24,7 +24,7 @@ from agent.store import authentication as codes
 from agent.store.authentication import Authentication
 from agent.store.database import open_writer, translated
 from agent.store.errors import JournalDamaged, UserError
-from agent.store.sshkeys import key_lines
+from agent.store.sshkeys import Key, key_lines, key_of
 
 GROUPS = ("admin", "collector", "reader")
 """What an account may be: change and call everything, collect reports, only read."""
@@ -53,6 +53,10 @@ class Account:
     @property
     def groups(self) -> frozenset[str]:
         return frozenset((self.group,))
+
+    def named_keys(self) -> tuple[Key, ...]:
+        """The SSH keys, to be shown and named."""
+        return tuple(map(key_of, self.ssh_keys))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,10 @@ class Users:
         entry = self._now().entries.get(name)
         return None if entry is None else entry.account()
 
+    def known(self, name: str) -> Account:
+        """The account of that name. Raises UserError where there is none."""
+        return _known(self._now(), name).account()
+
     def public_keys(self, name: str) -> Sequence[str]:
         """The user's keys as lines of an authorized_keys file; empty for an unknown user."""
         entry = self._now().entries.get(name)
@@ -179,6 +187,23 @@ class Users:
             if not lines and entry.hash is None:
                 raise UserError(f"user {name} has no password: the last SSH key stays, or remove the user")
             view.entries[name] = replace(entry, ssh_keys=lines)
+
+    def add_keys(self, name: str, ssh_keys: Sequence[str]) -> None:
+        """Give an account further SSH keys. Raises UserError."""
+        with self._change() as view:
+            entry = _known(view, name)
+            view.entries[name] = replace(entry, ssh_keys=key_lines((*entry.ssh_keys, *ssh_keys)))
+
+    def remove_key(self, name: str, fingerprint: str) -> None:
+        """Take one SSH key from an account; the last one only where it has a password. Raises UserError."""
+        with self._change() as view:
+            entry = _known(view, name)
+            left = tuple(line for line in entry.ssh_keys if key_of(line).fingerprint != fingerprint)
+            if left == entry.ssh_keys:
+                raise UserError(f"user {name} has no SSH key {fingerprint}: list its keys")
+            if not left and entry.hash is None:
+                raise UserError(f"user {name} has no password: the last SSH key stays, or remove the user")
+            view.entries[name] = replace(entry, ssh_keys=left)
 
     def set_group(self, name: str, group: str) -> None:
         """Move an account to another group. Raises UserError."""

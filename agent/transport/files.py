@@ -99,6 +99,13 @@ class Folders:
                 raise
             os.fsync(folder)
 
+    def delete(self, argument: str) -> None:
+        """Remove a regular file, durably. Raises FileError."""
+        with self._parent(argument) as (folder, name), _explained(argument, "not-written"):
+            _check_regular(folder, name, argument, missing_is_fine=False)
+            os.unlink(name, dir_fd=folder)
+            os.fsync(folder)
+
     @contextlib.contextmanager
     def _parent(self, argument: str) -> Iterator[tuple[int, str]]:
         """The folder that a file argument's last name is in, opened, and that name. Raises FileError."""

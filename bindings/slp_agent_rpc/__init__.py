@@ -23,6 +23,7 @@ from . import close_reports
 from . import import_code
 from . import authorization_request_offline
 from . import ask_permission
+from . import explain_access
 from . import export_trust_request
 from . import sync
 from . import factory_reset
@@ -39,7 +40,7 @@ class slp_agent(PybindBase):
 counts and times, recording and closing by RPC, import without a
 file, and notifications of what a collector waits for.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__export_trust_request','__sync','__factory_reset','__export_usage','__rum_save_usage_report',)
+  __slots__ = ('_path_helper', '_extmethods', '__record_usage','__close_reports','__import_code','__authorization_request_offline','__ask_permission','__explain_access','__export_trust_request','__sync','__factory_reset','__export_usage','__rum_save_usage_report',)
 
   _yang_name = 'slp-agent'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -56,6 +57,7 @@ file, and notifications of what a collector waits for.
     self.__import_code = YANGDynClass(base=import_code.import_code, is_leaf=True, yang_name="import-code", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__authorization_request_offline = YANGDynClass(base=authorization_request_offline.authorization_request_offline, is_leaf=True, yang_name="authorization-request-offline", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    self.__explain_access = YANGDynClass(base=explain_access.explain_access, is_leaf=True, yang_name="explain-access", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__export_trust_request = YANGDynClass(base=export_trust_request.export_trust_request, is_leaf=True, yang_name="export-trust-request", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__sync = YANGDynClass(base=sync.sync, is_leaf=True, yang_name="sync", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
     self.__factory_reset = YANGDynClass(base=factory_reset.factory_reset, is_leaf=True, yang_name="factory-reset", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
@@ -237,6 +239,35 @@ given again.
     self.__ask_permission = YANGDynClass(base=ask_permission.ask_permission, is_leaf=True, yang_name="ask-permission", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
 
 
+  def _get_explain_access(self):
+    """
+    Getter method for explain_access, mapped from YANG variable /slp_agent_rpc/explain_access (rpc)
+
+    YANG Description: Which access rule decides on a request of a user? Nothing is
+asked and nothing counted.
+    """
+    return self.__explain_access
+      
+  def _set_explain_access(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=explain_access.explain_access, is_leaf=True, yang_name="explain-access", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """explain_access must be of a type compatible with rpc""",
+          'defined-type': "rpc",
+          'generated-type': """YANGDynClass(base=explain_access.explain_access, is_leaf=True, yang_name="explain-access", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)""",
+        })
+
+    self.__explain_access = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_explain_access(self):
+    self.__explain_access = YANGDynClass(base=explain_access.explain_access, is_leaf=True, yang_name="explain-access", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='rpc', is_config=True)
+
+
   def _get_export_trust_request(self):
     """
     Getter method for export_trust_request, mapped from YANG variable /slp_agent_rpc/export_trust_request (rpc)
@@ -392,6 +423,7 @@ public module save many.
   import_code = __builtin__.property(_get_import_code, _set_import_code)
   authorization_request_offline = __builtin__.property(_get_authorization_request_offline, _set_authorization_request_offline)
   ask_permission = __builtin__.property(_get_ask_permission, _set_ask_permission)
+  explain_access = __builtin__.property(_get_explain_access, _set_explain_access)
   export_trust_request = __builtin__.property(_get_export_trust_request, _set_export_trust_request)
   sync = __builtin__.property(_get_sync, _set_sync)
   factory_reset = __builtin__.property(_get_factory_reset, _set_factory_reset)
@@ -399,4 +431,4 @@ public module save many.
   rum_save_usage_report = __builtin__.property(_get_rum_save_usage_report, _set_rum_save_usage_report)
 
 
-  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('export_trust_request', export_trust_request), ('sync', sync), ('factory_reset', factory_reset), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])
+  _pyangbind_elements = OrderedDict([('record_usage', record_usage), ('close_reports', close_reports), ('import_code', import_code), ('authorization_request_offline', authorization_request_offline), ('ask_permission', ask_permission), ('explain_access', explain_access), ('export_trust_request', export_trust_request), ('sync', sync), ('factory_reset', factory_reset), ('export_usage', export_usage), ('rum_save_usage_report', rum_save_usage_report), ])

@@ -176,9 +176,9 @@ def test_second_of_several_fails(toy: Toy) -> None:
         ("<color>pink</color>", "invalid-value", {"bad-element": "color"}),
         ("<pair><a>x</a><b>many</b></pair>", "invalid-value", {"bad-element": "b"}),
         (
-            '<turn xmlns:y="urn:ietf:params:xml:ns:yang:1" y:insert="first">t</turn>',
-            "operation-not-supported",
-            {},
+            '<turn xmlns:y="urn:ietf:params:xml:ns:yang:1" y:insert="middle">t</turn>',
+            "bad-attribute",
+            {"bad-attribute": "insert", "bad-element": "turn"},
         ),
     ],
 )

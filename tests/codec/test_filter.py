@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.codec import json, xml
+from agent.codec.xml_filter import PICKS
 from agent.core.requests import Content, Edit, Get
 from agent.errors import RequestError
 from tests.toy.build import Toy
@@ -89,6 +90,18 @@ def test_wildcard_match_means_any_of_the_modules(toy: Toy) -> None:
     assert box(toy, '<plain><x xmlns="">px</x><deep/></plain>') == {"plain": {"x": "px", "deep": {"y": "py"}}}
     assert box(toy, '<plain><x xmlns="">5</x><deep/></plain>') == {"plain": {"toy-more:x": 5, "deep": {"y": "py"}}}
     assert box(toy, '<plain><x xmlns="">6</x><deep/></plain>') == {}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_too_many_nodes_are_refused(toy: Toy, deep: bool) -> None:
+    """A filter may name many entries, but not so many that reading it holds everyone up."""
+    one = f"<entry><detail><note/></detail><id>{'{}'}</id></entry>" if deep else "<entry><id>{}</id></entry>"
+    each = 3 if deep else 1
+    enough = "".join(one.format(number) for number in range((PICKS - 10) // each))
+    assert box(toy, enough + "<entry><id>one</id><port/></entry>")["entry"] == [{"id": "one", "port": 80}]
+    with pytest.raises(RequestError) as caught:
+        box(toy, enough + one.format("x") * 10)
+    assert caught.value.errors[0].tag == "too-big"
 
 
 def test_too_many_alternatives_are_refused(toy: Toy) -> None:

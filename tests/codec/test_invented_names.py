@@ -6,6 +6,10 @@ from pathlib import Path
 import subprocess
 import sys
 
+import pytest
+
+from agent.codec import xml_parse
+
 ROOT = Path(__file__).parents[2]
 
 PROGRAM = """
@@ -38,11 +42,22 @@ def test_forty_million_octets_of_invented_names_are_forgotten() -> None:
 
 
 def test_usual_names_are_read_where_they_come_in() -> None:
-    from agent.codec import xml_parse
-
     message = b"<get><filter type='subtree'><licensing xmlns='urn:x'/></filter></get>"
     xml_parse.parse(message)
     known = len(xml_parse._words)
     root = xml_parse.parse(message)
     assert root[0].get("type") == "subtree"
     assert len(xml_parse._words) == known
+
+
+@pytest.mark.parametrize("part", [1, 7, 40])
+def test_names_are_found_in_parts(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name is cut where a part ends."""
+    monkeypatch.setattr(xml_parse, "PART", part)
+    message = (
+        b"<get a='1' other=\"2\"><filter  type='subtree' ><x:y xmlns:x='urn:x'>text and = more</x:y>\n</filter></get>"
+    )
+    assert xml_parse._names(message) == {
+        *xml_parse._ELEMENTS.findall(message),
+        *xml_parse._ATTRIBUTES.findall(message),
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
@@ -37,9 +37,12 @@ PICKS = st.builds(
         max_size=2,
     ).map(tuple),
     st.one_of(st.none(), st.lists(st.sampled_from([Pick(ID), Pick(LENGTH)]), max_size=2).map(tuple)),
-)
+    st.one_of(st.none(), st.integers(1, 3)),
+    st.booleans(),
+).filter(lambda pick: pick.depth is None or pick.below is None)
 
 
+@settings(deadline=None)
 @given(st.lists(PICKS, min_size=1, max_size=3), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3)))
 def test_rows_are_cut_down_as_lists_are(picks: list[Pick], stored: dict[str, int]) -> None:
     """Checklist 50, 53, 54, 57: a list in a store, of which some rows are not decoded, gives what a plain list gives.

@@ -9,16 +9,29 @@ from typing import Any
 import pytest
 
 from agent.clock import SystemClock
+from agent.core.access import Access
 from agent.core.dispatch import Dispatch, IncompleteError, Providers
 from agent.core.loop import LoopStoppedError
-from agent.core.requests import Content, Edit, EditNode, EndSession, Get, Invoke, Lock, Unlock
+from agent.core.requests import Content, Datastore, Edit, EditNode, EndSession, Get, Invoke, Lock, Unlock
 from agent.core.schema import Node
 from agent.core.select import Pick, target
 from agent.core.sessions import User
 from agent.core.tree import Kept, Tree
 from agent.core.validate import best_validator
 from agent.errors import Error, RequestError, refuse
-from tests.toy.build import ACCESS, ADMIN, COLLECTOR, NOBODY, READER, Settings, Store, Toy, Value, toy_schema
+from tests.toy.build import (
+    ADMIN,
+    COLLECTOR,
+    NOBODY,
+    READER,
+    RULES,
+    Settings,
+    Store,
+    Toy,
+    Value,
+    permit,
+    toy_schema,
+)
 
 
 @pytest.fixture
@@ -84,7 +97,7 @@ def test_read_is_for_readers_only(toy: Toy, caplog: pytest.LogCaptureFixture) ->
         assert toy.dispatch.read(Get(), toy.session(user)).tree
     with caplog.at_level(logging.WARNING):
         error = error_of(lambda: toy.dispatch.read(Get(), toy.session(NOBODY)))
-    assert (error.tag, error.type) == ("access-denied", "application")
+    assert (error.tag, error.type) == ("access-denied", "protocol")
     assert "nemo" in caplog.text
     assert "none" in caplog.text
 
@@ -102,22 +115,23 @@ def test_write_and_exec_need_the_right_group(toy: Toy) -> None:
     assert greeting == {"greeting": "hello me", "word": ["hello", "me"]}
     assert error_of(toy.dispatch.submit(Invoke(rpc("greet"), {}), toy.session(READER)).result).type == "protocol"
     toy.dispatch.authorize(toy.session(READER), "ietf-netconf", "close-session")
-    error = error_of(lambda: toy.dispatch.authorize(toy.session(NOBODY), "ietf-netconf", "close-session"))
+    toy.dispatch.authorize(toy.session(NOBODY), "ietf-netconf", "close-session")
+    error = error_of(lambda: toy.dispatch.authorize(toy.session(NOBODY), "ietf-netconf", "get"))
     assert error.tag == "access-denied"
 
 
 def test_recorder_like_group() -> None:
     """A group may be granted one RPC without reading anything."""
-    from agent.core.access import AccessTable
-
-    table = AccessTable(frozenset(), frozenset(), {"recorder": frozenset({("toy", "greet")})}, frozenset())
+    rules = {"read-default": "deny", "exec-default": "deny", "rule-list": [permit("g", "recorder", rpc_name="greet")]}
+    access = Access(toy_schema(), rules)
     user = User("app", frozenset({"recorder"}))
-    table.check_exec(user, "toy", "greet")
+    access.check_exec(user, "toy", "greet")
+    box = {"toy:box": {"name": "x"}}
+    assert access.readable(user, box, None) == {}
     for call in (
-        lambda: table.check_exec(user, "toy", "reset"),
-        lambda: table.check_exec(user, "ietf-netconf", "get"),
-        lambda: table.check_read(user),
-        lambda: table.check_write(user, ()),
+        lambda: access.check_exec(user, "toy", "reset"),
+        lambda: access.check_exec(user, "ietf-netconf", "get"),
+        lambda: access.check_change(user, {}, box),
     ):
         assert error_of(call).tag == "access-denied"
 
@@ -167,7 +181,7 @@ def test_kill(toy: Toy) -> None:
     assert toy.dispatch.sessions.all() == (one, three)
     toy.dispatch.submit(Lock(), three).result(5)
     toy.dispatch.closed(two, "killed").result(5)
-    assert toy.dispatch.running.holder is three
+    assert toy.dispatch.datastores.locks.holder(Datastore.RUNNING) is three
 
 
 def test_closed_frees_the_lock(toy: Toy) -> None:
@@ -175,7 +189,7 @@ def test_closed_frees_the_lock(toy: Toy) -> None:
     session = toy.session()
     toy.dispatch.submit(Lock(), session).result(5)
     toy.dispatch.closed(session, "dropped").result(5)
-    assert toy.dispatch.running.holder is None
+    assert toy.dispatch.datastores.locks.held == {}
     assert toy.dispatch.sessions.find(session.id) is None
 
 
@@ -248,7 +262,7 @@ def built(**changes: Any) -> Dispatch:
     return Dispatch(
         toy_schema(),
         clock=SystemClock(),
-        access=ACCESS,
+        access=Access(toy_schema(), RULES),
         providers=Providers(**{**PROVIDERS, **changes}),
         validator=best_validator(toy_schema()),
         begin=Store().begin,

@@ -138,6 +138,21 @@ def test_a_failing_deadline_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
     assert caplog.text.count("tried again") == 1
 
 
+def test_several_sources_of_deadlines(caplog: pytest.LogCaptureFixture) -> None:
+    """The earliest counts; one that fails is held back alone."""
+    clock = SystemClock()
+    first, second = Deadlines(clock, [0.15]), Deadlines(clock, [0.05, 0.1])
+    loop = Loop(clock, deadline=lambda: 1.0, on_deadline=lambda: [].pop())
+    loop.add_timer(first.next, first.run)
+    loop.add_timer(second.next, second.run)
+    loop.start()
+    assert first.done.wait(5)
+    assert second.done.wait(5)
+    loop.stop()
+    assert (len(first.times), len(second.times)) == (1, 2)
+    assert "the work of a deadline failed" in caplog.text
+
+
 def test_a_deadline_that_is_not_worked_off_does_not_spin() -> None:
     runs: list[int] = []
     clock = SystemClock()

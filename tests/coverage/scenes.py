@@ -197,6 +197,23 @@ def network(stage: Stage) -> None:
     stage.configure({})
 
 
+def access(stage: Stage) -> None:
+    """Which rule decides: for users of no, one and two groups, on all kinds of targets, and on none."""
+    config = "/cisco-smart-license:licensing/config"
+    for user, groups, operation, target in (
+        ("ada", ["admin"], "create", config),
+        ("cole", ["collector"], "update", f"{config}/custom-id"),
+        ("cole", ["collector", "reader"], "read", "/ietf-netconf-acm:nacm/groups"),
+        ("rita", ["reader"], "delete", config),
+        ("rita", ["reader"], "exec", "slp-agent:sync"),
+        ("nemo", [], "read", "slp-agent:report-closed"),
+        ("nemo", [], "read", "/nowhere:at-all"),
+        ("nemo", [], "read", "nothing"),
+    ):
+        given: Tree = {"user": user, "operation": operation, "target": target}
+        stage.invoke("explain-access", given | ({"group": groups} if groups else {}))
+
+
 def reporting(stage: Stage) -> None:
     """Policies, overdue acknowledgements, ended codes, returns."""
     days = PolicyClass(10, 20, 30)
@@ -368,7 +385,7 @@ def lives() -> Iterator[tuple[str, tuple[Callable[[Stage], None], ...]]]:
     for old, new in OTHER.items():
         assert old in other, old
         other = other.replace(old, new)
-    begin = (settings, unregistered, first, registered, files, network, reporting)
+    begin = (settings, unregistered, first, registered, files, network, access, reporting)
     yield text, (*begin, post_paid, troubles, outages)
     yield other, (*begin, reservations, troubles, outages)
     yield SMALL, (small,)

@@ -12,7 +12,7 @@ from agent.formats import rum
 from agent.licensing.commands import Start, Tick
 from agent.licensing.deadlines import next_deadline
 from agent.licensing.engine import NotRunningError, decide
-from agent.licensing.events import ReportClosed, ReportDiscarded, UsageRecorded
+from agent.licensing.events import OutageRecorded, ReportClosed, ReportDiscarded, SettingsApplied, UsageRecorded
 from agent.licensing.notices import OutageWasRecorded, ReportWasClosed, UsageChanged, UsageWasRefused
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
@@ -162,6 +162,26 @@ def test_boot_levels_count_one_from_the_next_start() -> None:
     device.stop(after=10)
     device.start(after=10)
     assert all(use.count == 0 and use.report is None for use in device.state.licences.values())
+
+
+@pytest.mark.parametrize("crash", [True, False])
+def test_settings_that_a_start_goes_back_to_hold_before_boot_levels(crash: bool) -> None:
+    """What ran until then is closed under the old settings; the outage is stated as without them."""
+    device = running()
+    before = device.state.settings
+    device.use("dna-advantage", 2)
+    device.tick(after=900)
+    device.apply(Settings(boot_levels=(ADVANTAGE,), mode="controller"))
+    if not crash:
+        device.stop()
+    stopped = device.state.at
+    decision = device.do(Start(device.epoch, before), 60)
+    assert device.state.settings == before
+    assert [use.count for use in device.state.licences.values()] == [2]
+    assert all(use.report is not None for use in device.state.licences.values())
+    outages = [(event.start, event.end) for event in decision.events if isinstance(event, OutageRecorded)]
+    assert outages == [(stopped, stopped + 60)]
+    assert not any(isinstance(event, SettingsApplied) for event in device.start().events)
 
 
 def test_boot_levels_that_cannot_be_on_are_told_of() -> None:

@@ -65,6 +65,32 @@ def test_ncclient(server: Server, toy: Toy, device: str) -> None:
     assert until(lambda: toy.dispatch.sessions.all() == ())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_ncclient_reads(server: Server, toy: Toy) -> None:
+    """Checklist 63, 66, 67, 69: XPath with the client's own namespaces, the modes it finds in the capability."""
+    for name in ("r1", "r2"):
+        toy.reports.add(name)
+    with manager.connect(
+        host=server.host,
+        port=server.port,
+        username="ada",
+        password="ada-secret",
+        hostkey_verify=False,
+        allow_agent=False,
+        look_for_keys=False,
+        timeout=10,
+    ) as session:
+        session.edit_config(target="running", config=CONFIG.format("x"))
+        spaces = {"any": TOY}
+        found = session.get(filter=("xpath", (spaces, "/any:status/any:report[any:id='r2']/any:length"))).data_xml
+        assert ("r2" in found, "r1" in found) == (True, False)
+        found = session.get(filter=("xpath", "/status/report[last()]")).data_xml
+        assert ("r2" in found, "r1" in found) == (True, False)
+        for mode, size in {"report-all": True, "report-all-tagged": True, "trim": False, "explicit": False}.items():
+            found = session.get_config(source="running", with_defaults=mode).data_xml
+            assert ("size" in found, 'default="true"' in found) == (size, mode == "report-all-tagged")
+
+
 class Asked(Users):
     """Notes which logins were tried."""
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lxml import etree
 import pytest
 
-from tests.netconf.support import MORE, NC, TOY, Client, Server, error, is_ok
+from tests.netconf.support import MORE, NC, TOY, Client, Server, is_ok
 from tests.toy.build import Toy
 
 CONFIG = """
@@ -32,6 +32,7 @@ def reader() -> Iterator[Client]:
         toy.status.value = {
             "uptime": "12345678901",
             "seen": ["a", "b"],
+            "extra": {"toy:note": {"word": "w", "more": ["1", "2"]}},
             "plainlist": [{"a": "1", "b": 1}, {"a": "1", "b": 2}, {"a": "2", "b": 1}],
         }
         for name in ("r1", "r2", "r3"):
@@ -92,16 +93,6 @@ def test_empty_filter(reader: Client) -> None:
 def test_filter_types(reader: Client, attributes: str) -> None:
     """Checklist 46, 47: no type means subtree; the type may be qualified."""
     assert ask(reader, box("<wide/>"), attributes=attributes) == [("t:box", [("t:wide", "18446744073709551615")])]
-
-
-@pytest.mark.parametrize("qualified", [False, True])
-def test_xpath_is_refused(reader: Client, qualified: bool) -> None:
-    """Checklist 47: xpath is not announced; select is asked for first."""
-    name = f'xmlns:nc="{NC}" nc:type' if qualified else "type"
-    told = error(reader.rpc(f'<get><filter {name}="xpath"/></get>'))
-    assert (told["tag"], told["info"]["bad-attribute"]) == ("missing-attribute", "select")
-    told = error(reader.rpc(f'<get><filter {name}="xpath" select="/box"/></get>'))
-    assert (told["tag"], told["info"]["bad-attribute"]) == ("bad-attribute", "type")
 
 
 def test_namespaces(reader: Client) -> None:
@@ -240,6 +231,24 @@ def test_values(reader: Client) -> None:
     assert get["rights"].text == "read run"
     prefix, _, name = (get["pet"].text or "").partition(":")
     assert (get["pet"].nsmap[prefix], name) == (MORE, "parrot")
+
+
+def test_anydata(reader: Client) -> None:
+    """Checklist 70: it survives as it was given, and is selected as a whole."""
+    extra = [("t:note", [("t:word", "w"), ("t:more", "1"), ("t:more", "2")])]
+    for content in ("<extra/>", "<extra><note/></extra>"):
+        assert ask(reader, f'<status xmlns="urn:example:toy">{content}</status>') == [
+            ("t:status", [("t:extra", extra)])
+        ]
+
+
+def test_entries_stand_in_their_order(reader: Client) -> None:
+    """Checklist 57, 94: the order is that of the data, not of the filter."""
+    wanted = box("".join(f"<entry><id>{name}</id><port/></entry>" for name in ("c", "a", "b", "a")))
+    found = [name for _, ((_, name), _) in ask(reader, wanted)[0][1]]  # type: ignore[index]
+    assert found == ["a", "b", "c"]
+    tags = box("<tag>two</tag><tag>one</tag><wide/>")
+    assert ask(reader, tags) == [("t:box", [("t:wide", "18446744073709551615"), ("t:tag", "one"), ("t:tag", "two")])]
 
 
 def test_keys_come_first(reader: Client) -> None:

@@ -525,7 +525,7 @@ def test_stop_is_clean_and_quick(toy: Toy) -> None:
     server.stop()
     assert time.monotonic() - start < 5
     assert toy.dispatch.sessions.all() == ()
-    assert toy.dispatch.running.holder is None
+    assert toy.dispatch.datastores.locks.held == {}
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((server.host, server.port), 1).close()
     server.stop()

@@ -21,6 +21,7 @@ from agent.licensing.policy import Kind, Source
 from agent.licensing.ports import ReportState
 from agent.licensing.settings import Mode, TransportType
 from agent.northbound import rows, served
+from agent.northbound.access_operations import AccessOperations
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.file_operations import FILE_CODES, FileOperations
 from agent.northbound.life_operations import LifeOperations
@@ -112,7 +113,14 @@ def test_nothing_of_our_two_modules_is_absent() -> None:
     assert not served.PUBLISHED & set(served.NEVER)
 
 
-OPERATIONS = (Operations, FileOperations, AuthorizationOperations, TrustOperations, LifeOperations)
+OPERATIONS = (
+    Operations,
+    FileOperations,
+    AuthorizationOperations,
+    TrustOperations,
+    LifeOperations,
+    AccessOperations,
+)
 RPCS = sorted(node.path for node in SCHEMA.rpcs.values() if node.module in ("cisco-smart-license", "slp-agent"))
 
 

@@ -11,10 +11,12 @@ import oopt_gnpy_libyang as libyang
 import pytest
 
 from agent.codec import xml as xml_codec
-from agent.core.requests import Content, Get, Invoke, Lock, Unlock
+from agent.core.requests import Datastore, Get, Invoke, Lock, Unlock
 from agent.core.schema import Module, Schema
 from agent.core.tree import Tree
+from agent.errors import Step
 from agent.northbound.served import absent
+from agent.northbound.settings import CONFIG
 from agent.northbound.system import MONITORING, Monitoring
 from tests.licensing.kit import T0
 from tests.northbound.kit import ADMIN, READER, SECONDS, Rig, error_of, leaves_below, paths_of, tree_of
@@ -111,17 +113,21 @@ def test_sessions(rig: Rig) -> None:
 
 
 def test_lock(rig: Rig) -> None:
-    """Who holds the lock on running, and since when."""
-    running = {"name": "running"}
-    assert netconf_state(rig)["datastores"]["datastore"] == [running]
+    """Who holds the locks on running and candidate, and since when."""
+    running, candidate = {"name": "running"}, {"name": "candidate"}
+    assert netconf_state(rig)["datastores"]["datastore"] == [running, candidate]
     session = rig.session(ADMIN)
     rig.clock.at += 7
     rig.dispatch.submit(Lock(), session).result(SECONDS)
     lock = {"locked-by-session": session.id, "locked-time": at(T0 + 7)}
-    assert netconf_state(rig)["datastores"]["datastore"] == [{**running, "locks": {"global-lock": lock}}]
+    held = {"locks": {"global-lock": lock}}
+    assert netconf_state(rig)["datastores"]["datastore"] == [{**running, **held}, candidate]
     assert error_of(lambda: rig.edit({"custom-id": "x"})).tag == "in-use"
     rig.dispatch.submit(Unlock(), session).result(SECONDS)
-    assert netconf_state(rig)["datastores"]["datastore"] == [running]
+    rig.dispatch.submit(Lock(Datastore.CANDIDATE), session).result(SECONDS)
+    assert netconf_state(rig)["datastores"]["datastore"] == [running, {**candidate, **held}]
+    rig.dispatch.submit(Unlock(Datastore.CANDIDATE), session).result(SECONDS)
+    assert netconf_state(rig)["datastores"]["datastore"] == [running, candidate]
 
 
 def test_what_is_announced_is_shown(rig: Rig) -> None:
@@ -132,8 +138,12 @@ def test_what_is_announced_is_shown(rig: Rig) -> None:
 def test_whole_state_is_valid_and_every_served_leaf_is_seen(rig: Rig) -> None:
     """libyang takes both encodings and reads one tree; what is never shown is declared absent."""
     session = rig.session(ADMIN)
-    rig.dispatch.submit(Lock(), session).result(SECONDS)
-    data = rig.dispatch.read(Get(rig.select(MONITORING), Content.NONCONFIG), session)
+    rig.edit({"custom-id": "x"})
+    part = Lock(parts=((Step("cisco-smart-license", "licensing"),),))
+    for lock in (part, Lock(Datastore.CANDIDATE)):
+        rig.dispatch.submit(lock, session).result(SECONDS)
+    # locked-node requires its instances: they are read with it
+    data = rig.dispatch.read(Get((*rig.select(MONITORING), *rig.select(CONFIG))), session)
     xml = b"".join(xml_codec.encode(data, rig.schema.root))
     tree = {"ietf-netconf-monitoring:netconf-state": netconf_state(rig)}
     own = tree_of(etree.fromstring(b"<data>" + xml + b"</data>"), rig.schema.root)

@@ -235,11 +235,11 @@ def test_local_peer_without_a_user(served: Served) -> None:
 
 
 def test_default_mapping_of_local_users() -> None:
-    """root and the agent's own user are administrators; others may record."""
-    assert local_user(0) == User("root", frozenset({"admin"}))
+    """Checklist 122: root and the agent's own user have recovery sessions; others may record."""
+    assert local_user(0) == User("root", frozenset({"admin"}), recovery=True)
     own = local_user(os.getuid())
     assert own is not None
-    assert own.groups == {"admin"}
+    assert (own.groups, own.recovery) == ({"admin"}, True)
     other = local_user(1 if os.getuid() != 1 else 2)
     assert other is not None
     assert other.groups == {"recorder"}

@@ -9,10 +9,11 @@ from lxml import etree
 import pytest
 
 from agent.codec import json as json_codec
+from agent.core.access import Access
 from agent.core.requests import Edit
 from agent.core.tree import Tree
 from tests.restconf.build import JSON, XML, Served
-from tests.toy.build import READER
+from tests.toy.build import READER, RULES
 
 BOX: Tree = {
     "toy:box": {
@@ -282,6 +283,32 @@ def test_readers_may_read_and_strangers_not(served: Served) -> None:
     with served.unix() as wire:
         reply = wire.ask("GET", "/restconf/data/toy:box/size")
         assert (reply.status, reply.error["error-tag"]) == (403, "access-denied")
+
+
+def test_what_may_not_be_read_is_not_there(served: Served) -> None:
+    """Checklist 164: reads are pruned; a denied node answers as a missing one, in its list too."""
+    hidden = [
+        {"name": "size", "path": "/toy:box/size", "action": "deny"},
+        {"name": "empty", "path": "/toy:box/entry[id='']", "action": "deny"},
+        {"name": "r1", "path": "/toy:status/report[id='r1']", "action": "deny"},
+        {"name": "document", "path": "/toy:status/report/document", "action": "deny"},
+    ]
+    rules = [{"name": "hidden", "group": ["reader"], "rule": hidden}, *RULES["rule-list"]]
+    served.toy.dispatch.access = Access(served.toy.schema, {**RULES, "rule-list": rules})
+    served.local_user["user"] = READER
+    with served.unix() as wire:
+        box = wire.ask("GET", "/restconf/data/toy:box").json["toy:box"]
+        assert "size" not in box
+        assert [entry["id"] for entry in box["entry"]] == ["a/b"]
+        denied = ("toy:box/size", "toy:box/entry=", "toy:status/report=r1", "toy:status/report=r2/document")
+        for path in denied:
+            reply = wire.ask("GET", f"/restconf/data/{path}")
+            assert (reply.status, reply.error["error-tag"]) == (404, "invalid-value")
+            assert wire.ask("HEAD", f"/restconf/data/{path}").status == 404
+        assert wire.ask("GET", "/restconf/data/toy:status/report").json == {"toy:report": [{"id": "r2", "length": 6}]}
+        assert wire.ask("GET", "/restconf/data/toy:status/report=r2").json == {
+            "toy:report": [{"id": "r2", "length": 6}]
+        }
 
 
 def test_one_database(served: Served) -> None:

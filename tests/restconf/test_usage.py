@@ -14,7 +14,7 @@ import pytest
 
 from agent import usage
 from agent.clock import SystemClock
-from agent.core.access import ANY, AccessTable
+from agent.core.access import Access
 from agent.core.compile import compile_modules
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
@@ -56,7 +56,7 @@ def counts(tmp_path: Path, pem: tuple[Path, Path]) -> Iterator[Counts]:
     dispatch = Dispatch(
         schema,
         clock=SystemClock(),
-        access=AccessTable(frozenset(), frozenset(), {"admin": frozenset({ANY})}, frozenset()),
+        access=Access(schema, {"read-default": "deny", "exec-default": "deny"}),
         providers=Providers(operations={"/slp-agent:record-usage": record}),
         validator=best_validator(schema),
         begin=Store().begin,

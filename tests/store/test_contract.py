@@ -243,3 +243,26 @@ def everything(store: Store) -> tuple[object, ...]:
         list(store.reports.pages(0, 9, 9, "summary")),
         list(store.reports.pages(0, 9, 9, "detail")),
     )
+
+
+def test_documents_are_kept_by_name_and_dropped(store: Store) -> None:
+    """Configuration documents beside running: in the unit of work, replaced and dropped by name, never by rollback."""
+    unit = store.begin()
+    unit.put_document("startup", b"\x00one\xff")
+    unit.put_document("trial", b"two")
+    unit.put_config(b"running")
+    unit.commit()
+    assert store.load() == Loaded(None, (), b"running", {"startup": b"\x00one\xff", "trial": b"two"})
+    unit = store.begin()
+    unit.put_document("startup", None)
+    unit.rollback()
+    unit = store.begin()
+    unit.put_document("trial", None)
+    unit.put_document("startup", b"three")
+    unit.put_document("never", None)
+    unit.commit()
+    assert store.load() == Loaded(None, (), b"running", {"startup": b"three"})
+    unit = store.begin()
+    unit.put_document("startup", None)
+    unit.commit()
+    assert store.load() == Loaded(None, (), b"running", {})

@@ -28,6 +28,8 @@ def filled(path: Path) -> Path:
     unit = store.begin()
     unit.put_state(b"state as of four")
     unit.put_config(b"configuration")
+    unit.put_document("startup", b"another")
+    unit.put_document("trial", b"a third")
     unit.append([sampled(5), sampled(6), sampled(7)], {})
     unit.commit()
     store.close()
@@ -80,8 +82,13 @@ EDITS = [
     ("UPDATE snapshot SET seq = 5", "snapshot", "1"),
     ("DELETE FROM snapshot", "journal", "1"),
     ("UPDATE config SET body = X'78'", "config", "1"),
-    ("UPDATE config SET mac = zeroblob(32)", "config", "1"),
-    ("DELETE FROM config", "config", "1"),
+    ("UPDATE config SET mac = zeroblob(32)", "documents", ""),
+    ("DELETE FROM config", "documents", ""),
+    ("UPDATE documents SET body = X'78' WHERE name = 'trial'", "documents", "trial"),
+    ("UPDATE documents SET name = 'other' WHERE name = 'trial'", "documents", ""),
+    ("UPDATE documents SET mac = zeroblob(32) WHERE name = 'trial'", "documents", ""),
+    ("DELETE FROM documents WHERE name = 'trial'", "documents", ""),
+    ("DELETE FROM documents", "config", "1"),
     ("UPDATE head SET seq = 6", "head", "1"),
     ("UPDATE head SET report_count = 2", "head", "1"),
     ("UPDATE head SET config = NULL", "head", "1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 import re
 import stat
@@ -10,8 +11,10 @@ import time
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.system.kit import PASSWORD, Authority, Device, agent
+from agent.main import cli
+from tests.system.kit import PASSWORD, Authority, Device, Done, agent
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +88,10 @@ REFUSED: list[tuple[str, str, list[str], str]] = [
     ("neither", "ada", [], "give either --password-stdin or --authorized-key"),
     ("both", "ada", ["--password-stdin", "--authorized-key", "{keys}/k.pub"], "give either"),
     ("no-password", "ada", ["--password-stdin"], "standard input is empty"),
-    ("no-key-file", "ada", ["--authorized-key", "/nowhere"], "cannot read --authorized-key /nowhere: No such file"),
+    ("no-key-file", "ada", ["--authorized-key", "/nowhere"], "cannot read /nowhere: No such file"),
     ("key-empty", "ada", ["--authorized-key", "{keys}/empty"], "holds no key: expected lines such as ssh-ed25519"),
     ("key-garbage", "ada", ["--authorized-key", "{keys}/garbage"], "'garbage' is not an SSH public key"),
-    ("key-bytes", "ada", ["--authorized-key", "{keys}/bytes"], "cannot read --authorized-key"),
+    ("key-bytes", "ada", ["--authorized-key", "{keys}/bytes"], "cannot read "),
     ("key-private", "ada", ["--authorized-key", "{keys}/k"], "is not an SSH public key"),
     ("user", "../ada", ["--authorized-key", "{keys}/k.pub"], "'../ada' cannot be a user name"),
     ("serial", "ada", ["--authorized-key", "{keys}/k.pub", "--serial", "a,b"], "without a comma"),
@@ -258,3 +261,57 @@ def test_a_trust_anchor_is_added_once_and_only_while_nothing_runs(tmp_path: Path
         assert done.code == 0, done.err
         done = device.tool("license", "import", answer, "--here")
         assert done.code == 0, done.err
+
+
+def test_user_commands(tmp_path: Path, keys: Path) -> None:
+    """Passwords, groups and keys of users change while the agent runs; refusals change nothing and say what to do."""
+    device = Device.make(tmp_path / "d")
+
+    def tool(*words: str | Path, given: str = "") -> Done:
+        command = [*map(str, words), "--state-dir", str(device.folder)]
+        done = CliRunner(env={"COLUMNS": "200"}).invoke(cli, command, input=given)
+        return Done(done.exit_code, done.stdout, done.stderr)
+
+    def users() -> dict[str, dict[str, Any]]:
+        done = tool("user", "list", "--json")
+        assert (done.code, done.err) == (0, "")
+        return {each["name"]: each for each in json.loads(done.out)["user"]}
+
+    def changed(*words: str | Path, given: str = "") -> None:
+        assert tool("user", *words, given=given) == (0, "", "")
+
+    def refused(message: str, *words: str | Path, given: str = "") -> None:
+        before = users()
+        done = tool("user", *words, given=given)
+        assert (done.code, done.out, message in done.err) == (1, "", True), done
+        assert users() == before
+
+    with device.running():
+        assert users()["reader"] == {"name": "reader", "group": "reader", "password": True, "ssh-keys": []}
+        with device.http("reader") as caller:
+            assert caller.request("GET", "/yang-library-version")[0] == 200
+            changed("passwd", "reader", "--password-stdin", given="another\n")
+            assert caller.request("GET", "/yang-library-version")[0] == 401
+        changed("group", "reader", "collector")
+        assert users()["reader"]["group"] == "collector"
+        changed("key", "add", "reader", keys / "k.pub")
+        (key,) = users()["reader"]["ssh-keys"]
+        listed = tool("user", "key", "list", "reader")
+        assert listed.out.split()[:2] == [key["fingerprint"], "ssh-ed25519"]
+        assert json.loads(tool("user", "key", "list", "reader", "--json").out)["ssh-key"][0]["type"] == ("ssh-ed25519")
+        assert f"reader     {'collector':9}  password, 1 SSH key\n" in tool("user", "list").out
+        refused("has no SSH key", "key", "remove", "reader", "SHA256:none")
+        changed("key", "remove", "reader", key["fingerprint"])
+        assert users()["reader"]["ssh-keys"] == []
+        changed("remove", "collector")
+        with device.http("collector") as caller:
+            assert caller.request("GET", "/yang-library-version")[0] == 401
+    changed("add", "kim", "--group", "admin", "--authorized-key", keys / "k.pub")
+    refused("the last SSH key stays", "key", "remove", "kim", key["fingerprint"])
+    refused("there is no user collector", "remove", "collector")
+    refused("there is no user nobody", "passwd", "nobody", "--password-stdin", given="x\n")
+    refused("give --password-stdin", "passwd", "reader")
+    refused("standard input is empty", "passwd", "reader", "--password-stdin")
+    refused("'root' is not a group", "group", "reader", "root")
+    refused("cannot read", "key", "add", "reader", tmp_path / "none")
+    refused("there is no user nobody", "key", "list", "nobody")

@@ -61,7 +61,8 @@ def test_first_session(tmp_path: Path) -> None:
     assert "anchor.pem" in typed(authority)
     assert "SSH host key" in typed(init)
     assert run == "slp-agent run --state-dir ./device --netconf 127.0.0.1:8300 --restconf 127.0.0.1:8443"
-    told = ""
+    told, fingerprint = "", ""
+    typed("ssh-keygen -q -t ed25519 -N '' -f id_ed25519")
     device = Device(tmp_path / "device")
     with device.running():
         tls = device.restconf.removeprefix("https://").removesuffix("/restconf")
@@ -79,7 +80,13 @@ def test_first_session(tmp_path: Path) -> None:
                     measured(device)
                 first = "authority submit" in text and waits
                 waits = waits and not first
-                told += typed(f". venv/bin/activate\nexport SLP_AGENT_STATE_DIR=./device\n{text}", code=int(first))
+                text = text.replace("SHA256:FINGERPRINT", fingerprint)
+                shown = typed(f". venv/bin/activate\nexport SLP_AGENT_STATE_DIR=./device\n{text}", code=int(first))
+                if text == "slp-agent user key list collector":
+                    fingerprint = next(word for word in shown.split() if word.startswith("SHA256:"))
+                if "access explain" in text:
+                    assert shown.startswith(("permitted", "denied"))
+                told += shown
         for part in (
             "voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy", "reports/",
             "approve the instance", "acknowledgement: success",

@@ -14,11 +14,11 @@ from typing import Any
 from agent.clock import Clock, SystemClock
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core.access import ANY, AccessTable
+from agent.core.access import Access
 from agent.core.compile import compile_modules
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.hub import Event
-from agent.core.providers import Prepared, UnitOfWork
+from agent.core.providers import Documents, Prepared, UnitOfWork
 from agent.core.schema import Schema
 from agent.core.sessions import Session, User
 from agent.core.tree import Kept, Row, Tree
@@ -26,6 +26,7 @@ from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
 
 FOLDER = Path(__file__).parent
+STANDARD = FOLDER.parents[1] / "yang" / "standard"
 PAGE = 100
 
 ADMIN = User("ada", frozenset({"admin"}))
@@ -33,13 +34,27 @@ COLLECTOR = User("cole", frozenset({"collector"}))
 READER = User("rita", frozenset({"reader"}))
 NOBODY = User("nemo", frozenset())
 
-ACCESS = AccessTable(
-    readers=frozenset({"admin", "collector", "reader"}),
-    writers=frozenset({"admin"}),
-    execute={"admin": frozenset({ANY}), "collector": frozenset({("toy", "greet")})},
-    collectors=frozenset({"admin", "collector"}),
-)
-"""admin may do everything, collector reads (and marks) and calls greet, reader only reads."""
+
+def permit(name: str, *groups: str, **leaves: str) -> Tree:
+    """A rule-list with one rule that permits."""
+    rule = {"name": name, "action": "permit"} | {leaf.replace("_", "-"): value for leaf, value in leaves.items()}
+    return {"name": name, "group": list(groups), "rule": [rule]}
+
+
+RULES: Tree = {
+    "read-default": "deny",
+    "exec-default": "deny",
+    "groups": {"group": [{"name": "collector", "user-name": ["ada"]}]},
+    "rule-list": [
+        permit("admin", "admin"),
+        permit("greet", "collector", rpc_name="greet", module_name="toy", access_operations="exec"),
+        permit("get", "collector", "reader", rpc_name="get", access_operations="exec"),
+        permit("get-config", "collector", "reader", rpc_name="get-config", access_operations="exec"),
+        permit("get-schema", "collector", "reader", rpc_name="get-schema", access_operations="exec"),
+        permit("data", "collector", "reader", path="/", access_operations="read"),
+    ],
+}
+"""admin may do everything, collector reads and calls greet, reader only reads; ada collects, too."""
 
 PASSWORDS = {"ada": "ada-secret", "cole": "cole-secret", "rita": "rita-secret"}
 
@@ -60,8 +75,20 @@ class Users:
         return next((user for user in (ADMIN, COLLECTOR, READER) if user.name == name), None)
 
 
+FEATURES = (
+    "writable-running",
+    "candidate",
+    "confirmed-commit",
+    "rollback-on-error",
+    "startup",
+    "url",
+    "validate",
+    "xpath",
+)
+
+
 def toy_schema(*, netconf: bool = False) -> Schema:
-    """toy and toy-more; with `netconf` also ietf-netconf (writable-running) and ietf-netconf-monitoring.
+    """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
 
     Compiled once a process: nodes are compared by identity.
     """
@@ -73,9 +100,18 @@ def _schema(netconf: bool) -> Schema:
     modules = ["toy", "toy-more"]
     features: dict[str, list[str]] = {}
     if netconf:
-        modules += ["ietf-netconf", "ietf-netconf-monitoring"]
-        features["ietf-netconf"] = ["writable-running"]
-    return Schema.load(compile_modules([FOLDER], modules, features))
+        modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
+        modules += [
+            "ietf-datastores",
+            "ietf-origin",
+            "ietf-netconf-partial-lock",
+            "ietf-factory-default",
+            "toy-defaults",
+        ]
+        features["ietf-factory-default"] = ["factory-default-datastore"]
+        features["ietf-netconf"] = list(FEATURES)
+        features["ietf-netconf-nmda"] = ["origin", "with-defaults"]
+    return Schema.load(compile_modules([FOLDER, STANDARD], modules, features))
 
 
 @lru_cache
@@ -89,15 +125,21 @@ class Unit:
 
     store: Store
     document: bytes | None = None
+    documents: dict[str, bytes | None] = field(default_factory=dict)
 
     def put_config(self, document: bytes) -> None:
         self.document = document
+
+    def put_document(self, name: str, document: bytes | None) -> None:
+        self.documents[name] = document
 
     def commit(self) -> None:
         if self.store.broken:
             raise OSError("no space left on device")
         if self.document is not None:
             self.store.config = self.document
+        kept = {**self.store.documents, **self.documents}
+        self.store.documents = {name: document for name, document in kept.items() if document is not None}
         self.store.commits += 1
 
     def rollback(self) -> None:
@@ -109,6 +151,7 @@ class Store:
     """Keeps the configuration; `broken` makes the next commits fail as a full disk does."""
 
     config: bytes | None = None
+    documents: dict[str, bytes] = field(default_factory=dict)
     broken: bool = False
     commits: int = 0
     rollbacks: int = 0
@@ -203,6 +246,7 @@ class Toy:
     usage: Value
     calls: list[tuple[str, Tree]]
     events: list[Event]
+    found: Value
 
     @classmethod
     def open(
@@ -214,8 +258,15 @@ class Toy:
         operations: dict[str, Any] | None = None,
         front_end: frozenset[str] = frozenset(),
         state: dict[str, Any] | None = None,
+        store: Store | None = None,
+        files: Documents | None = None,
+        factory: Tree | None = None,
+        startup: bool | None = None,
     ) -> Toy:
-        """Built and started. `operations`, `front_end` and `state` are added to the toy's own."""
+        """Built and started, on `store` (else on a new one that holds `stored`).
+
+        `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
+        """
         schema = toy_schema(netconf=netconf)
         calls: list[tuple[str, Tree]] = []
         reports = Reports(schema)
@@ -225,11 +276,12 @@ class Toy:
             "/toy:status/toy-more:part": Value(),
             "/toy:store/usage": Value({"used": 7}),
         }
+        found = Value()
         settings = Settings()
-        store = Store(config=stored)
+        store = store or Store(config=stored)
         providers = Providers(
-            config={"/toy:box": settings, "/toy:need": settings, "/toy:store": settings},
-            state={**values, **(state or {})},
+            config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
+            state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
             operations={**_operations(calls), **(operations or {})},
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
@@ -239,17 +291,21 @@ class Toy:
         dispatch = Dispatch(
             schema,
             clock=clock or SystemClock(),
-            access=ACCESS,
+            access=Access(schema, RULES),
             providers=providers,
             validator=_validator(netconf),
             begin=store.begin,
-            stored=stored,
+            stored=store.config,
+            documents=store.documents,
+            files=files,
+            factory=factory,
+            startup=netconf if startup is None else startup,
         )
         events: list[Event] = []
         dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events)
+        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
@@ -270,6 +326,8 @@ class Toy:
         self.dispatch.stop()
 
 
+_CONFIG = ("/toy:box", "/toy:need", "/toy:store")
+_MORE_CONFIG = ("/toy-defaults:lab", "/toy-defaults:interfaces")
 _NETCONF_RPCS = frozenset(
     f"/ietf-netconf:{name}"
     for name in (
@@ -282,8 +340,18 @@ _NETCONF_RPCS = frozenset(
         "unlock",
         "close-session",
         "kill-session",
+        "commit",
+        "discard-changes",
+        "cancel-commit",
+        "validate",
     )
-) | {"/ietf-netconf-monitoring:get-schema"}
+) | {
+    "/ietf-netconf-monitoring:get-schema",
+    "/ietf-netconf-nmda:edit-data",
+    "/ietf-netconf-nmda:get-data",
+    "/ietf-netconf-partial-lock:partial-lock",
+    "/ietf-netconf-partial-lock:partial-unlock",
+}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:

@@ -354,3 +354,24 @@ def refused_for_want_of_rights(folders: Folders) -> bool:
         except FileError as error:
             found.append((error.reason, "rights" in error.message))
     return found == [("unreadable", True), ("not-written", True)]
+
+
+def test_deletion(folders: Folders, flash: Path) -> None:
+    """Regular files in the folder only; everything else stays."""
+    (flash / "a").mkdir()
+    (flash / "a" / "one").write_bytes(b"1")
+    (flash / "link").symlink_to(flash.parent / "secret")
+    folders.delete("flash:a/one")
+    assert list((flash / "a").iterdir()) == []
+    for argument, reason in (
+        ("a/one", "no-file"),
+        ("a", "not-a-file"),
+        ("link", "not-a-file"),
+        ("../secret", "bad-name"),
+        ("", "bad-name"),
+    ):
+        with pytest.raises(FileError) as caught:
+            folders.delete(argument)
+        assert caught.value.reason == reason, argument
+    assert (flash.parent / "secret").read_bytes() == b"secret"
+    assert (flash / "link").is_symlink()
