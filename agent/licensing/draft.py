@@ -55,9 +55,10 @@ class Draft:
         """When the clock was set back, end what is being measured on the old clock and begin anew on the new one."""
         if not self.clock_delta or not self.state.running:
             return
-        before = self.state.at
+        before, delta = self.state.at, self.clock_delta
+        self.clock_delta = 0
         self.close(self.in_report(), "clock-changed", at=before, end=before)
-        self.emit(ClockChanged(self.at, self.clock_delta))
+        self.emit(ClockChanged(self.at, delta))
         self.open_all()
 
     @property

@@ -51,7 +51,7 @@ from agent.licensing.profile import Licence
 from agent.licensing.refusals import SUCCESS, code
 from agent.licensing.reply import Reply, refusal
 from agent.licensing.state import LicenceUse, State
-from agent.licensing.usage import PERIPHERALS_SIZE, Peripherals
+from agent.licensing.usage import NO_PERIPHERALS, PERIPHERALS_SIZE, Peripherals
 
 __all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
 
@@ -167,8 +167,10 @@ def _start(draft: Draft, command: Start) -> Reply:
     if command.settings is not None:
         modes.take_at_start(draft, command.settings)
     levels = _levels(draft)
-    if draft.clock_delta:
-        draft.emit(ClockChanged(draft.at, draft.clock_delta))
+    clock_delta = draft.clock_delta
+    if clock_delta:
+        draft.clock_delta = 0
+        draft.emit(ClockChanged(draft.at, clock_delta))
     draft.emit(
         Started(
             at=draft.at,
@@ -178,8 +180,11 @@ def _start(draft: Draft, command: Start) -> Reply:
             levels=levels,
         )
     )
-    if before.epoch and before.at < draft.at and not draft.clock_delta:
-        draft.emit(OutageRecorded(draft.at, before.at, draft.at, "crash" if before.running else "stopped"))
+    # a reset that was prepared and is taken back: nothing was measured since
+    since = before.at if before.held_since is None else min(before.held_since, before.at)
+    if before.epoch and since < draft.at and not clock_delta:
+        crashed = before.running and before.held_since is None
+        draft.emit(OutageRecorded(draft.at, since, draft.at, "crash" if crashed else "stopped"))
     draft.open_all()
     _notice(draft)
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
@@ -222,16 +227,14 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
         return licence
     tag = licence.entitlement_tag
     use = draft.state.licences.get(tag)
-    peripherals = Peripherals(
-        tuple(dict.fromkeys(udi.key for udi in command.added)), tuple(dict.fromkeys(udi.key for udi in command.removed))
-    )
-    if len(peripherals.added) + len(peripherals.removed) > MAX_PERIPHERALS:
-        return refusal("too-many-peripherals", f"at most {MAX_PERIPHERALS} peripherals are taken at once")
-    if use is not None and peripherals and _listed(use) >= PERIPHERALS_SIZE:
-        return refusal("too-many-peripherals", "too many peripherals came or went since the last report; close reports")
+    peripherals = _peripherals(draft, command)
+    if isinstance(peripherals, Reply):
+        return peripherals
     if command.count == (use.recorded if use else 0) and not peripherals:
         return Reply()
     draft.settle_clock()
+    if peripherals and not _make_room(draft, tag, peripherals.size):
+        return refusal("too-many-peripherals", "too many peripherals came or went since the last report: wait for it")
     draft.emit(UsageRecorded(draft.at, tag, command.count, command.who, peripherals))
     count = draft.state.licences[tag].count
     if count == 0:
@@ -242,9 +245,32 @@ def _record(draft: Draft, command: RecordUsage) -> Reply:
     return Reply(report_ids=_closed_ids(draft), report_keys=_closed_keys(draft))
 
 
-def _listed(use: LicenceUse) -> int:
-    """Characters of the peripherals that no row holds yet."""
-    return (use.peripherals if use.report is None else use.report.peripherals).size
+def _peripherals(draft: Draft, command: RecordUsage) -> Peripherals | Reply:
+    """Those of the command, or the refusal. In controller mode nothing is reported, so none are kept."""
+    if draft.state.settings.mode == "controller":
+        return NO_PERIPHERALS
+    found = Peripherals(
+        tuple(dict.fromkeys(udi.key for udi in command.added)), tuple(dict.fromkeys(udi.key for udi in command.removed))
+    )
+    number = len(found.added) + len(found.removed)
+    if number > MAX_PERIPHERALS or found.size > PERIPHERALS_SIZE:
+        message = f"at most {MAX_PERIPHERALS} peripherals are taken at once, fewer of long names"
+        return refusal("too-many-peripherals", message)
+    return found
+
+
+def _make_room(draft: Draft, tag: str, size: int) -> bool:
+    """Whether further peripherals of this size have room; a report that has none left is closed for it."""
+    use = draft.state.licences.get(tag, LicenceUse())
+    if use.report is None:
+        return use.peripherals.size + size <= PERIPHERALS_SIZE
+    if use.report.listed + size <= PERIPHERALS_SIZE:
+        return True
+    if not reports.measured(draft.state, tag, draft.at):
+        return False
+    draft.close([tag], "full")
+    draft.open_all([tag])
+    return True
 
 
 def _tick(draft: Draft) -> Reply:

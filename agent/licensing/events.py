@@ -204,13 +204,13 @@ class DocumentAccepted:
 
 @dataclass(frozen=True, slots=True)
 class AckReceived:
-    """The authority acknowledged reports; `reported_upto` is the latest end of usage among them.
+    """The authority acknowledged reports; `reported` has, by entitlement tag, the latest end of usage among them.
 
     The accounts are empty when the document names none.
     """
 
     at: int
-    reported_upto: int
+    reported: tuple[tuple[str, int], ...]
     smart_account: str
     virtual_account: str
 

@@ -103,8 +103,7 @@ def _after(state: State, event: Event) -> State:
         case Stopped():
             return _with(state, running=False)
         case ClockChanged():
-            clock = (event.at, event.delta)
-            return _with(state, sampled_at=event.at, clock_change=clock, push_from=state.push_from + event.delta)
+            return _set_back(state, event)
         case OutageRecorded():
             return _with(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
@@ -126,7 +125,7 @@ def _after(state: State, event: Event) -> State:
         case UsageSaved():
             return _with(state, last_saved_at=event.at)
         case ResetPrepared():
-            return _with(state, resetting=True)
+            return _with(state, resetting=True, held_since=event.at)
         case InstanceReset():
             return _reset(state)
         case RequestMade():
@@ -141,6 +140,31 @@ def _after(state: State, event: Event) -> State:
             return _authorization(state, event)
         case _:
             return _authority(state, event)
+
+
+def _set_back(state: State, event: ClockChanged) -> State:
+    """What dates count from lies no later than now on the new clock (docs/decisions/0009); the push goes along."""
+
+    def past(moment: int | None) -> int | None:
+        return None if moment is None else min(moment, event.at)
+
+    trust = state.trust
+    return _with(
+        state,
+        sampled_at=event.at,
+        clock_change=(event.at, event.delta),
+        push_from=state.push_from + event.delta,
+        first_used_at=past(state.first_used_at),
+        report_ack_at=past(state.report_ack_at),
+        last_ack_at=past(state.last_ack_at),
+        held_since=past(state.held_since),
+        changes={tag: min(at, event.at) for tag, at in state.changes.items()},
+        policies={
+            origin: replace(policy, installed_at=min(policy.installed_at, event.at))
+            for origin, policy in state.policies.items()
+        },
+        trust=None if trust is None else replace(trust, installed_at=min(trust.installed_at, event.at)),
+    )
 
 
 def _usage(state: State, event: UsageRecorded | ReportOpened | ReportDiscarded | ReportClosed) -> State:
@@ -224,6 +248,7 @@ def _started(state: State, event: Started) -> State:
         state,
         running=True,
         resetting=False,
+        held_since=None,
         epoch=event.epoch,
         started_at=event.at,
         first_started_at=event.at if first else state.first_started_at,
@@ -292,7 +317,8 @@ def _authority(
             account = state.account
             if event.smart_account:
                 account = Account(event.smart_account, event.virtual_account)
-            changes = {tag: at for tag, at in state.changes.items() if at > event.reported_upto}
+            upto = dict(event.reported)
+            changes = {tag: at for tag, at in state.changes.items() if tag not in upto or at > upto[tag]}
             return _with(state, report_ack_at=event.at, last_ack_at=event.at, account=account, changes=changes)
         case PolicyInstalled():
             policies = state.policies | {event.origin: InstalledPolicy(event.terms, event.at)}

@@ -70,10 +70,11 @@ def install(draft: Draft, content: bytes, who: str, *, factory: bool = False) ->
         result, events = _effect(draft, document) if not factory or _of_factory(document) else _not_of_factory(document)
         if result.code != SUCCESS:
             result = _refuse(draft, result, who)
-        if events:
+        if result.code == SUCCESS and not document.replay:
             draft.settle_clock()
             for event in events:
                 draft.emit(event)
+            # also where it changed nothing: an older one must not be taken after it
             draft.emit(_accepted(draft.at, document))
         results.append(result)
     return tuple(results)
@@ -225,10 +226,13 @@ def _acknowledged(at: int, ack: Ack, found: list[StoredReport]) -> list[Event]:
         ids = tuple(sorted(stored.report_id for stored in found))
         by_state = Counter(stored.state for stored in found)
         events = [ReportsAcknowledged(at, ids, tuple(sorted(by_state.items()))), ReportsPurged(at, ids)]
+    upto: dict[str, int] = {}
+    for stored in found:
+        upto[stored.entitlement_tag] = max(stored.end, upto.get(stored.entitlement_tag, 0))
     events.append(
         AckReceived(
             at=at,
-            reported_upto=max((stored.end for stored in found), default=0),
+            reported=tuple(sorted(upto.items())),
             smart_account=account.smart_account if account else "",
             virtual_account=account.virtual_account if account else "",
         )

@@ -123,8 +123,8 @@ class State:
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
     `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
     deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
-    `resetting`: a factory reset was prepared, and nothing is measured. `purchased` is what the factory's authorization
-    code said was bought with the product.
+    `resetting`: a factory reset was prepared, and nothing is measured since `held_since`. `purchased` is what the
+    factory's authorization code said was bought with the product.
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
     licence change that no acknowledged report covers), `floors` by document kind, `policies` by origin.
     """
@@ -151,6 +151,7 @@ class State:
     trust_requested_at: int | None = None
     trust_failure: TrustFailure | None = None
     resetting: bool = False
+    held_since: int | None = None
     last_saved_at: int | None = None
     authorization: Authorization = field(default_factory=Authorization)
     purchased: tuple[Entitlement, ...] = ()

@@ -21,8 +21,9 @@ MAX_ROWS = rum.MAX_MEASUREMENTS
 """Rows after which a report is closed, so that a count that changes every second cannot make it grow for ever."""
 
 
-PERIPHERALS_SIZE = 100_000
-"""Characters of peripherals' identities after which a report is closed, so that it stays within its greatest size."""
+PERIPHERALS_SIZE = 600_000
+"""Size of the peripherals that one report lists at most: with 1000 rows it stays within its greatest size, and no list
+has more entries than a reader takes (the shortest identity has a size of 120)."""
 
 
 class Peripherals(NamedTuple):
@@ -42,8 +43,8 @@ class Peripherals(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Characters of all identities."""
-        return sum(map(len, self.added)) + sum(map(len, self.removed))
+        """Bytes that they take at most in a signed document, in which every character may be escaped twice."""
+        return sum(80 + 4 * len(key) for key in (*self.added, *self.removed))
 
 
 NO_PERIPHERALS = Peripherals()
@@ -131,8 +132,12 @@ class OpenReport:
     @property
     def is_full(self) -> bool:
         """Whether it must be closed before it takes another row."""
-        listed = self.peripherals.size + sum(row.peripherals.size for row in self.rows)
-        return len(self.rows) >= MAX_ROWS or listed >= PERIPHERALS_SIZE
+        return len(self.rows) >= MAX_ROWS
+
+    @property
+    def listed(self) -> int:
+        """Size of the peripherals in all rows."""
+        return self.peripherals.size + sum(row.peripherals.size for row in self.rows)
 
 
 def licence_seconds(spans: tuple[Span, ...]) -> int:

@@ -107,7 +107,13 @@ class Committer:
             if len(commands) == 1:
                 return [error]
             log.warning("%d commands are done one by one: one of them broke off", len(commands))
-            return [result for command in commands for result in self.serve_all([command])]
+            return [self._served(command) for command in commands]
+
+    def _served(self, command: Command) -> Reply | Exception:
+        try:
+            return self.serve(command)
+        except Exception as error:
+            return error
 
     def _run_all(self, commands: Sequence[Command]) -> list[Reply]:
         unit, state = self._store.begin(), self.state

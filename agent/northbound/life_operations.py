@@ -39,6 +39,7 @@ class LifeOperations:
         self._committer = committer
         self._saving = saving
         self._rekey = rekey
+        self._resetting = False
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
@@ -62,20 +63,33 @@ class LifeOperations:
         return self._committer.serve(Sync(session.user.name))
 
     def _factory_reset(self, given: Tree, session: Session) -> Steps:
-        if self._committer.state.resetting:
+        if self._resetting:
             raise Refused("msgexecinprogress", "another factory reset saves its reports: wait for its end")
         if self._rekey is None:
             raise Refused("notsupported", "this agent cannot make itself a new key: reset it by making a new folder")
+        self._resetting = True
+        try:
+            return (yield from self._reset(given, session, self._rekey))
+        finally:
+            self._resetting = False
+
+    def _reset(self, given: Tree, session: Session, rekey: Rekey) -> Steps:
+        # what an earlier reset held and could not let go on, because the store failed
+        self._go_on()
         who, argument = session.user.name, given.get("file-path")
         saved = 0
         if argument is not None:
             saved = yield from self._save(argument, given["discard"], session)
-        reply = self._committer.serve(FactoryReset(given["discard"], who))
+        try:
+            reply = self._committer.serve(FactoryReset(given["discard"], who))
+        except BaseException:
+            self._try_to_go_on()
+            raise
         if reply.code != SUCCESS:
             self._go_on()
             return answered(reply)
         log.warning("user %s reset licensing: %s", who, reply.message)
-        self._begin(self._rekey)
+        self._begin(rekey)
         if argument is None:
             return answered(reply)
         message = f"{told(saved)} {'was' if saved == 1 else 'were'} saved to {argument}; {reply.message}"
@@ -90,8 +104,14 @@ class LifeOperations:
         try:
             return (yield from self._saving.save_all(argument, session))
         except BaseException:
-            self._go_on()
+            self._try_to_go_on()
             raise
+
+    def _try_to_go_on(self) -> None:
+        try:
+            self._go_on()
+        except Exception:
+            log.exception("measuring could not go on after a factory reset that failed; the next one tries again")
 
     def _go_on(self) -> None:
         if self._committer.state.resetting:

@@ -6,6 +6,7 @@ import pytest
 
 from agent.formats.documents import PolicyClass, PolicyTerms
 from agent.licensing import notices
+from agent.licensing.commands import NoteSaved
 from agent.licensing.deadlines import next_ack_deadline, next_deadline, next_push
 from agent.licensing.settings import Settings
 from tests.licensing.kit import DAY, T0, Authority, Device, running
@@ -57,10 +58,8 @@ def test_back_a_year(device: Device) -> None:
         next_ack_deadline(device.state, device.profile),
         next_push(device.state, device.profile, device.now),
     )
-    assert (deadline, push is not None and device.now < push <= device.now + 31 * DAY) == (
-        next_ack_deadline(before, device.profile),
-        True,
-    )
+    jump = before.at - YEAR
+    assert (deadline, push is not None and device.now < push <= device.now + 31 * DAY) == (jump + 60 * DAY, True)
     wake = next_deadline(device.state)
     assert wake is not None
     assert device.now < wake <= device.now + 900
@@ -135,3 +134,24 @@ def test_before_the_epoch_and_at_its_end() -> None:
     device.tick()
     device.close(after=100)
     assert spans(device)[-1] == (T0, T0 + 100)
+
+
+def test_a_first_boot_in_the_future() -> None:
+    """Dates that a wrong clock gave do not outlive its correction (docs/decisions/0009)."""
+    device = Device(now=T0 + 10 * YEAR)
+    device.start()
+    device.use(ADVANTAGE, 1)
+    device.tick(after=-10 * YEAR + 100)
+    deadline = next_ack_deadline(device.state, device.profile)
+    assert deadline is not None
+    assert deadline <= device.now + 365 * DAY
+    device.close(after=60)
+    assert device.replayed() == device.state
+
+
+def test_a_clock_change_is_told_once_in_a_decision(device: Device) -> None:
+    device.close(after=DAY)
+    ids = tuple(device.store.reports.rows)
+    decision = device.do(NoteSaved(ids, delivered=True), after=-7200)
+    assert [type(event).__name__ for event in decision.events].count("ClockChanged") == 1
+    assert [type(each) for each in decision.notices].count(notices.ClockWasChanged) == 1

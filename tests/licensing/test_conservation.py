@@ -150,7 +150,8 @@ class Observed(Device):
                 udi = Udi("AP", str(number))
                 count = self.recorded.get(name, 0)
                 lists = {"added": (udi,)} if came else {"removed": (udi,)}
-                if self.use(name, count, after, **lists).reply.code == "success":
+                kept = self.state.settings.mode != "controller"  # there, nothing is reported
+                if self.use(name, count, after, **lists).reply.code == "success" and kept:
                     self.told.append((name, f"{'+' if came else '-'}{udi.key}"))
             case ("refuse", some):
                 self.now += after

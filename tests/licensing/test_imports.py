@@ -276,3 +276,19 @@ def test_every_way_to_fail_has_a_line_in_the_table(error_enum: frozenset[str]) -
     assert {each.reason for each in classes} <= set(refusals.CODES)
     assert set(refusals.CODES.values()) <= error_enum
     assert refusals.code("of a later release") == "codevalidationfailed"
+
+
+def test_an_ack_covers_the_changes_of_its_own_licences_only(device: Device, authority: Authority) -> None:
+    """docs/licensing.md: each change that no acknowledged report covers; another licence's report covers nothing."""
+    tags = {name: device.profile.find(name).entitlement_tag for name in (ADVANTAGE, "voice-session")}  # type: ignore[union-attr]
+    row = next(row for row in device.store.reports.rows.values() if row.entitlement_tag == tags["voice-session"])
+    assert device.install(authority.ack(device, (row.report_id, row.digest))).reply.code == "success"
+    assert tags[ADVANTAGE] in device.state.changes
+    assert tags["voice-session"] not in device.state.changes
+
+
+def test_what_changed_nothing_keeps_older_ones_out_all_the_same(device: Device, authority: Authority) -> None:
+    old = authority.file(authority.policy(device, TERMS))
+    assert device.install(authority.file(authority.policy(device, None))).reply.code == "success"
+    assert device.install(old).reply.reason == "stale-serial"
+    assert device.state.policies == {}

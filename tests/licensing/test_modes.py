@@ -257,3 +257,16 @@ def test_a_discarding_reset_says_what_it_gives_up(device: Device) -> None:
     told = device.do(FactoryReset(discard=True), after=60)
     assert told.notices == (notices.InstanceWasReset(2),)
     assert "2 reports that never left this device went with it" in told.reply.message
+
+
+def test_a_reset_that_is_taken_back_states_what_was_not_measured() -> None:
+    """Whatever was decided meanwhile: from its preparation to the start there is an outage."""
+    device = running()
+    device.use(ADVANTAGE, 1)
+    device.do(PrepareReset(), after=600)
+    device.tick(after=150)
+    device.tick(after=150)
+    device.start()
+    assert device.state.last_outage == (T0 + 600, T0 + 900, "stopped")
+    device.close(after=100)
+    assert device.documents[-1].report.outages == ((T0 + 600, T0 + 900),)

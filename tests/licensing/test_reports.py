@@ -11,9 +11,9 @@ from agent.formats.documents import Ack, Acknowledged, Refused
 from agent.formats.udi import Udi
 from agent.licensing import notices
 from agent.licensing.commands import CloseReports, NoteSaved, Sync
-from agent.licensing.events import ReportClosed
+from agent.licensing.events import DocumentAccepted, ReportClosed
 from agent.licensing.reports import figures
-from agent.licensing.usage import PERIPHERALS_SIZE
+from agent.licensing.settings import Settings
 from tests.licensing.kit import DAY, T0, Authority, Device, profile, running
 
 VOICE = "voice-session"
@@ -87,21 +87,51 @@ def test_peripherals_outlive_a_restart(device: Device) -> None:
     assert rows(device) == [(20, 30, 1, ("SN0",), ())]
 
 
-def test_too_many_peripherals_are_refused_and_a_long_list_closes_the_report(device: Device) -> None:
+def test_too_many_peripherals_are_refused(device: Device) -> None:
     refused = device.use(VOICE, 1, added=AP[:501])
     assert (refused.reply.code, refused.reply.reason, refused.events) == (
         "listinsertfailed",
         "too-many-peripherals",
         (),
     )
-    long = tuple(Udi("P" * 200, f"{number}" + "S" * 45) for number in range(500))
+    long = tuple(Udi("P" * 250, f"{number}" + '"' * 240) for number in range(300))
+    assert device.use(VOICE, 1, added=long).reply.reason == "too-many-peripherals"
+
+
+def test_a_report_without_room_for_peripherals_is_closed_for_them(device: Device) -> None:
+    """However they are named, the document stays within what its reader takes."""
+    long = tuple(Udi('"' * 100, f"{number}" + '"' * 97) for number in range(500))
     device.use(VOICE, 1, added=long)
-    assert device.use(VOICE, 1, added=(AP[0],)).reply.reason == "too-many-peripherals"
-    device.use(VOICE, 2, after=10)
+    assert device.use(VOICE, 1, added=long[:250]).reply.reason == "too-many-peripherals", "nothing was measured yet"
+    device.use(VOICE, 2, after=10, added=long)
     assert device.documents[-1].report.close_reason == "full"
-    assert len(device.documents[-1].document) < 1 << 20
-    assert sum(len(udi.key) for udi in long) > PERIPHERALS_SIZE
-    assert device.use(VOICE, 2, after=10, added=(AP[0],)).reply.code == "success"
+    device.use(VOICE, 3, after=10, added=AP[:1])
+    device.close(after=10)
+    assert all(len(each.document) < 1 << 20 for each in device.documents)
+    assert len([udi for each in device.documents for row in each.report.measurements for udi in row.added]) == 1001
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_many_short_peripherals_never_stop_the_device(device: Device, count: int) -> None:
+    """While the licence is not in use, or within one second of its use: refused in time, reported, started anew."""
+    answers = {
+        device.use(VOICE, count, added=tuple(Udi("A", f"{call}.{number}") for number in range(500))).reply.reason
+        for call in range(15)
+    }
+    assert answers == {None, "too-many-peripherals"}
+    device.use(VOICE, 1)
+    device.close(after=10)
+    device.start(after=10)
+    device.use(VOICE, 0, after=10)
+    assert len(device.documents) == 2
+
+
+def test_in_controller_mode_peripherals_are_not_collected(device: Device) -> None:
+    device.apply(Settings(mode="controller"))
+    for call in range(20):
+        many = tuple(Udi("A", f"{call}.{number}") for number in range(500))
+        assert device.use(VOICE, 1, added=many).reply.code == "success"
+    assert not device.state.licences[device.profile.find(VOICE).entitlement_tag].peripherals  # type: ignore[union-attr]
 
 
 def test_saving_is_noted_and_delivers_for_a_collector(device: Device) -> None:
@@ -135,10 +165,12 @@ def test_the_state_machine_from_every_side(device: Device, authority: Authority)
 
     no = Refused(T0, row.digest, "broken-chain")
     told = answer(no)
-    assert (told.reply.code, told.events) == ("success", ()), "it was never delivered: there is nothing to take back"
+    assert told.reply.code == "success"
+    assert [type(each) for each in told.events] == [DocumentAccepted], "it was never delivered: nothing is taken back"
     device.deliver(T0)
     assert figures(device.state)[1:6] == (0, 0, 1, 0, 1)
-    assert answer(Refused(T0, "0" * 64, "conflict"), Refused(7, "0" * 64, "conflict")).events == ()
+    told = answer(Refused(T0, "0" * 64, "conflict"), Refused(7, "0" * 64, "conflict"))
+    assert [type(each) for each in told.events] == [DocumentAccepted]
     refused = answer(no)
     assert refused.notices == (notices.ReportsWereRefused(((T0, "broken-chain"),)),)
     assert "not taken by the authority" in refused.reply.message

@@ -8,11 +8,11 @@ import os
 import pytest
 
 from agent.core.tree import Tree
-from agent.errors import RequestError
+from agent.errors import RequestError, refuse
 from agent.formats.rum import read_payload
 from agent.formats.signing import LocalSigner
 from agent.formats.smartlicense import read_usage
-from agent.licensing.commands import FactoryReset
+from agent.licensing.commands import FactoryReset, Start
 from tests.licensing.kit import DAY
 from tests.transport.rig import COLLECTOR, READER, TERMS, Rig
 
@@ -299,3 +299,26 @@ def test_the_end_of_a_trust_code_is_told(rig: Rig) -> None:
     assert told(rig, "trust-code-ends")["ended"] is True
     assert told(rig, "registration-expiration-warning")["expire-time"] == "2024-11-13T22:13:20+00:00"
     assert told(rig, "registration-expired")["reason"] == "general-failure"
+
+
+def test_a_store_that_fails_at_the_reset_lets_measuring_go_on(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where going on fails at first: the next reset takes it up."""
+    used(rig)
+    serve = rig.agent.committer.serve
+    failing: list[type] = [FactoryReset, Start]
+
+    def full(command: object) -> object:
+        if type(command) in failing:
+            raise refuse("resource-denied", "the disk is full")
+        return serve(command)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(rig.agent.committer, "serve", full)
+    with pytest.raises(RequestError, match="full"):
+        rig.invoke("factory-reset", {"file-path": "one", "discard": True})
+    assert rig.state.resetting
+    failing.remove(Start)
+    with pytest.raises(RequestError, match="full"):
+        rig.invoke("factory-reset", {"file-path": "two", "discard": True})
+    assert not rig.state.resetting
+    failing.clear()
+    assert rig.invoke("factory-reset", {"file-path": "three", "discard": True})["return-code"] == "success"
