@@ -262,7 +262,7 @@ def _only_keys(picks: list[Pick], node: Node) -> tuple[str, ...] | None:
         taken = (below.node for below in pick.below or ())
         if pick.whole or not (pick.below or pick.match or pick.depth):
             return None
-        if pick.below is None and pick.depth != 1:
+        if (pick.below is None or (pick.silent and not pick.below)) and pick.depth != 1:
             return None
         if not all(leaf in node.key_nodes for leaf in chain(tested, taken)):
             return None
