@@ -10,7 +10,7 @@ from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
 from agent.northbound.rows import STATE_INFO
 from agent.northbound.settings import CONFIG
-from agent.northbound.system import MONITORING, SERVES
+from agent.northbound.system import SERVES
 
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
@@ -98,12 +98,6 @@ FRONT_END = frozenset(
 }
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
-_ABSENT_STATE = (
-    # counted per session so far, not per server
-    f"{MONITORING}/statistics",
-)
-
-
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
 _NO_BILLING_CERTIFICATE = "reports are signed with the device's own key, so billing has no certificate (decision 0036)"
@@ -171,7 +165,7 @@ CONSTANT: dict[str, str] = NEVER | {
 
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset(_ABSENT_STATE)
+    return frozenset()
 
 
 def check(schema: Schema, state: Collection[str]) -> None:
