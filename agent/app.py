@@ -39,6 +39,7 @@ from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
+from agent.northbound.library import SILENT, library
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import Operations
@@ -174,6 +175,7 @@ def build(
             state={
                 "/cisco-smart-license:licensing/state": view,
                 MONITORING: monitoring,
+                **library(schema),
                 NACM: access.counters,
             },
             operations={
@@ -185,7 +187,7 @@ def build(
                 **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
-            notifications=PUBLISHED.union(NEVER),
+            notifications=PUBLISHED.union(NEVER, SILENT),
             front_end=FRONT_END,
             absent=absent(schema),
         ),
