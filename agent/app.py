@@ -23,7 +23,7 @@ from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
 from agent.core.tree import Tree
-from agent.core.validate import best_validator
+from agent.core.validate import UnfitModuleError, best_validator
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
 from agent.licensing.commands import Start, Stop
@@ -39,12 +39,14 @@ from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
 from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
+from agent.northbound.library import SILENT, library
 from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
-from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
+from agent.northbound.served import CONFIGURED, FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.settings import CONFIG, SettingsProvider
+from agent.northbound.site import SiteError, SiteModules
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.northbound.trust_operations import TrustOperations
@@ -64,6 +66,9 @@ from agent.store.users import Account, Users
 from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
+
+MODELS_FOLDER = "models"
+"""Where compiled modules of the site lie, in the state folder."""
 
 SWITCH_INTERVAL = 0.0005
 """Seconds between thread switches. Measured with 32 HTTP connections on the same process: a durable NETCONF edit has a
@@ -126,16 +131,19 @@ def build(
     rekey: Rekey | None = None,
     accounts: Callable[[str], User | None] = lambda _: None,
     startup: bool = False,
+    schema: Schema | None = None,
+    site: frozenset[str] = frozenset(),
 ) -> Agent:
     """Join schema, core, kernel and seam over a store.
 
     Without `files` there is no folder for files, without `rekey` no factory reset; `accounts` gives a user's groups.
-    `startup` offers a startup datastore.
+    `startup` offers a startup datastore. `schema` has modules of the `site` too; without it, the agent's own serve.
 
-    Raises what load, schema and the check at start raise.
+    Raises what load, schema and the check at start raise; SiteError, UnfitModuleError.
     """
-    schema = offering(load_schema(), startup=startup, urls=files is not None)
-    bindings = Bindings(schema)
+    schema = offering(schema or load_schema(), startup=startup, urls=files is not None)
+    given = SiteModules(schema, site, CONFIGURED)
+    bindings = Bindings(schema, strange=given.modules)
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
@@ -164,16 +172,17 @@ def build(
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
-    check(schema, view.serves)
+    check(schema, view.serves, given)
     dispatch = Dispatch(
         schema,
         clock=clock,
         access=access,
         providers=Providers(
-            config={CONFIG: settings, NACM: access},
+            config={CONFIG: settings, NACM: access, **given.config},
             state={
                 "/cisco-smart-license:licensing/state": view,
                 MONITORING: monitoring,
+                **library(schema),
                 NACM: access.counters,
             },
             operations={
@@ -185,9 +194,9 @@ def build(
                 **explaining.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
-            notifications=PUBLISHED.union(NEVER),
+            notifications=PUBLISHED.union(NEVER, SILENT),
             front_end=FRONT_END,
-            absent=absent(schema),
+            absent=absent(schema) | given.absent,
         ),
         validator=best_validator(schema),
         begin=committer.begin,
@@ -209,6 +218,26 @@ def load_schema() -> Schema:
     """The compiled models as they are installed."""
     with resources.as_file(resources.files("bindings") / "schema.json") as file:
         return Schema.read(Path(file))
+
+
+def site_schema(config: RunConfig, folder: StateFolder, key: bytes) -> Schema | None:
+    """Those models with the ones that the command line gives, compiled into the state folder; None where it gives none.
+
+    Raises ConfigError, OSError.
+    """
+    if not config.yang:
+        if config.yang_path:
+            raise ConfigError("--yang-path is for modules that --yang names: give --yang FILE too")
+        return None
+    # the compiler is loaded for those who give modules only
+    from agent.core.site import CompileError, Site
+
+    site = Site(config.yang, config.yang_path, folder.path / MODELS_FOLDER, key)
+    with resources.as_file(resources.files("bindings") / "schema.json") as file:
+        try:
+            return site.schema(Path(file))
+        except CompileError as error:
+            raise ConfigError(f"--yang: {error}") from error
 
 
 def offering(schema: Schema, *, startup: bool, urls: bool) -> Schema:
@@ -291,17 +320,24 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
-        agent = build(
-            profile=profile,
-            clock=clock,
-            store=store,
-            signer=keys.signer(),
-            lab=folder.info.lab,
-            files=Folders.at(files_folder(folder, config)),
-            rekey=lambda: _new_device_key(keys),
-            startup=config.startup,
-            accounts=accounts.user,
-        )
+        schema = site_schema(config, folder, keys.get(JOURNAL))
+        site = frozenset[str]() if schema is None else frozenset(schema.modules) - frozenset(load_schema().modules)
+        try:
+            agent = build(
+                profile=profile,
+                clock=clock,
+                store=store,
+                signer=keys.signer(),
+                lab=folder.info.lab,
+                files=Folders.at(files_folder(folder, config)),
+                rekey=lambda: _new_device_key(keys),
+                startup=config.startup,
+                accounts=accounts.user,
+                schema=schema,
+                site=site,
+            )
+        except (SiteError, UnfitModuleError) as error:
+            raise ConfigError(f"--yang: {error}") from error
         store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))

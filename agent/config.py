@@ -52,3 +52,7 @@ class RunConfig:
     """The folder that `flash:NAME`, `bootflash:NAME` and NAME lead to; None means `flash` in the state folder."""
     startup: bool = False
     """Whether there is a startup datastore, from which each start takes the running configuration."""
+    yang: tuple[Path, ...] = ()
+    """Files with modules of the site, which are implemented beside the agent's own."""
+    yang_path: tuple[Path, ...] = ()
+    """Folders where what they import is looked for."""

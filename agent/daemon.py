@@ -21,6 +21,7 @@ _M_MMAP_THRESHOLD = -3
 
 
 PATHS = ("state_dir", "socket", "files")
+PATH_LISTS = ("yang", "yang_path")
 
 
 def become(**options: Any) -> NoReturn:
@@ -42,6 +43,8 @@ def main() -> None:
     for name in PATHS:
         if options[name] is not None:
             options[name] = Path(options[name])
+    for name in PATH_LISTS:
+        options[name] = [Path(one) for one in options[name]]
     try:
         process.run(**options)
     except process.Failed as error:

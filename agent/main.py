@@ -76,6 +76,16 @@ Startup = Annotated[
         "--startup", help="Offer a startup datastore: each start takes the running configuration from it (NETCONF)."
     ),
 ]
+Yang = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--yang", metavar="FILE", help="A further YANG module: its configuration is kept and served; can be repeated."
+    ),
+]
+YangPath = Annotated[
+    list[Path] | None,
+    typer.Option("--yang-path", metavar="DIR", help="Where such modules find what they import; can be repeated."),
+]
 LogLevel = Annotated[str, typer.Option(help="Log to standard error: debug, info, warning or error.")]
 
 
@@ -166,6 +176,8 @@ def run(
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
     startup: Startup = False,
+    yang: Yang = None,
+    yang_path: YangPath = None,
     log_level: LogLevel = "info",
 ) -> None:
     """Run the agent until SIGTERM. Prints one JSON line when it serves; port 0 lets the kernel choose."""
@@ -183,6 +195,8 @@ def run(
             log_level=log_level,
             files=files,
             startup=startup,
+            yang=yang or [],
+            yang_path=yang_path or [],
         )
     except OSError as error:
         fail(error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 import gc
 import json
@@ -152,6 +152,8 @@ def run(
     log_level: str,
     files: Path | None = None,
     startup: bool = False,
+    yang: Sequence[Path] = (),
+    yang_path: Sequence[Path] = (),
 ) -> None:
     """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
     output = sys.__stdout__
@@ -176,6 +178,8 @@ def run(
             lab_clock_start=lab_clock_start,
             files=files,
             startup=startup,
+            yang=tuple(yang),
+            yang_path=tuple(yang_path),
         )
         with _kept_for_good():
             # the whole agent takes half a second to import, which init and user add do without

@@ -15,7 +15,7 @@ from agent.codec.pieces import Marks, child_of, chunked, opened, rows
 from agent.core.data import Data
 from agent.core.schema import Node
 from agent.core.select import Part
-from agent.core.tree import Kept, Row, Tagged, Tree
+from agent.core.tree import Kept, Markup, Row, Tagged, Tree
 
 ORIGIN = "urn:ietf:params:xml:ns:yang:ietf-origin"
 DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
@@ -178,7 +178,7 @@ def _leaf(value: Any, node: Node, outer: str) -> bytes:
 def _any(value: Any, node: Node) -> Iterator[bytes]:
     """anydata: members "module:name" take that module's namespace, others their parent's (RFC 7950 section 7.10)."""
     if not isinstance(value, dict):
-        yield escape(_scalar(value)).encode()
+        yield (value if isinstance(value, Markup) else escape(_scalar(value))).encode()
         return
     for member, inner in value.items():
         module, _, name = member.rpartition(":")

@@ -1,7 +1,9 @@
 """From YANG text to the schema document that schema.py loads: pyang, run in a child process, and nothing at run time.
 
-`python -m agent.core.compile --path DIR… [--feature module:feature]… MODULE[@REVISION]…` prints the document as JSON.
-The modules named are implemented, those that they import are not; features that are not named are off.
+`python -m agent.core.compile --path DIR… [--feature module:feature]… [--file FILE]… MODULE[@REVISION]…` prints the
+document as JSON. The modules named are implemented, those that they import are not; features not named are off.
+The modules in files are implemented too, with all their features. A module that the folder `--first` has is taken from
+there alone, whoever imports it.
 Source: RFC 7950, RFC 8525 (what "implemented" means).
 """
 
@@ -28,11 +30,17 @@ class CompileError(Exception):
 
 
 def compile_modules(
-    paths: Iterable[Path], modules: Sequence[str], features: Mapping[str, Sequence[str]] | None = None
+    paths: Iterable[Path],
+    modules: Sequence[str],
+    features: Mapping[str, Sequence[str]] | None = None,
+    *,
+    files: Iterable[Path] = (),
+    first: Path | None = None,
 ) -> dict[str, Any]:
-    """Compile `modules` ("name" or "name@revision") in a child process and return the schema document.
+    """Compile `modules` ("name" or "name@revision") and `files` in a child process and return the schema document.
 
-    `paths` are searched before the folder of standard modules that pyang installs. Raises CompileError.
+    `paths` are searched before the folder of standard modules that pyang installs; `first` comes before all, and its
+    modules have no other revision. Raises CompileError.
     """
     root = str(Path(__file__).resolve().parents[2])
     # Appended, not put first: a site-packages in front would let enum34 shadow the standard library.
@@ -40,6 +48,10 @@ def compile_modules(
     command = [sys.executable, "-P", "-c", start]
     for path in paths:
         command += ["--path", str(path)]
+    for file in files:
+        command += ["--file", str(file)]
+    if first is not None:
+        command += ["--first", str(first)]
     for module, names in sorted((features or {}).items()):
         for name in names:
             command += ["--feature", f"{module}:{name}"]
@@ -55,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="agent.core.compile", description="Compile YANG modules to a schema document")
     parser.add_argument("--path", action="append", default=[], help="a folder that is searched for modules")
     parser.add_argument("--feature", action="append", default=[], metavar="MODULE:FEATURE", help="a feature that is on")
+    parser.add_argument("--file", action="append", default=[], help="a module that is implemented whole")
+    parser.add_argument("--first", help="a folder whose modules have no other revision")
     parser.add_argument("modules", nargs="+", metavar="MODULE[@REVISION]", help="a module that is implemented")
     options = parser.parse_args(arguments)
     features: dict[str, list[str]] = {}
@@ -62,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module, _, name = item.partition(":")
         features.setdefault(module, []).append(name)
     try:
-        document = _compile(options.path, options.modules, features)
+        document = _compile(options, features)
     except CompileError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -80,20 +94,29 @@ class _Features(dict[str, list[str]]):
         return []
 
 
-def _compile(paths: Sequence[str], modules: Sequence[str], features: Mapping[str, list[str]]) -> dict[str, Any]:
+def _compile(options: argparse.Namespace, features: dict[str, list[str]]) -> dict[str, Any]:
     from pyang import context, error, repository
 
+    paths = [*([options.first] if options.first else []), *options.path]
     ctx = context.Context(repository.FileRepository(os.pathsep.join(paths), use_env=True))
     ctx.features = _Features(features)
+    if options.first:
+        _pin(ctx, Path(options.first))
     # A chain of required but absent modules shows up as pyang errors below.
     loaded: list[Any] = []
-    for wanted in modules:
+    for wanted in options.modules:
         name, _, revision = wanted.partition("@")
         module = ctx.search_module(error.Position(wanted), name, revision or None)
         if module is None:
             where = ", ".join([*paths, "pyang's own folder"])
             raise CompileError("\n".join(_errors(ctx)) or f"{wanted}: no such module below {where}")
         loaded.append(module)
+    given = [_given(ctx, file, loaded) for file in options.file]
+    for module in given:
+        parts = [ctx.search_module(one.pos, one.arg) for one in module.search("include")]
+        every = [one.arg for part in (module, *parts) if part is not None for one in part.search("feature")]
+        features[module.arg] = ctx.features[module.arg] = every
+    loaded += given
     ctx.validate()
     wrong = _errors(ctx)
     for module in loaded:
@@ -107,6 +130,38 @@ def _compile(paths: Sequence[str], modules: Sequence[str], features: Mapping[str
     for module in loaded:
         module.prune()
     return _Export(ctx, loaded, features).document()
+
+
+def _pin(ctx: Any, folder: Path) -> None:
+    """Let the modules in `folder` have no other revision than there, for those that import them without one."""
+    for name, known in ctx.revs.items():
+        there = [(revision, handle) for revision, handle in known if Path(handle[1]).parent == folder]
+        if there:
+            ctx.revs[name] = there
+
+
+def _given(ctx: Any, file: str, loaded: list[Any]) -> Any:
+    """The module in a file. Raises CompileError."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise CompileError(f"{file}: cannot be read: {reason}") from None
+    try:
+        module = ctx.add_module(file, text)
+    except IndexError:
+        # where a text ends too early for it
+        module = None
+    if module is None:
+        raise CompileError("\n".join(_errors(ctx)) or f"{file}: is no YANG module")
+    if module.keyword != "module":
+        including = module.search_one("belongs-to")
+        whole = f"give the file of {including.arg}" if including is not None else "give the file of its module"
+        raise CompileError(f"{file}: {module.arg} is a submodule: {whole}, and the folder where this one is")
+    same = [other for other in ctx.modules.values() if other.arg == module.arg]
+    if len(same) > 1 or module.pos.ref != file or module in loaded:
+        raise CompileError(f"{file}: there is another module {module.arg} already")
+    return module
 
 
 def _errors(ctx: Any) -> list[str]:

@@ -58,7 +58,7 @@ class Running:
         violations = self._validator.check(tree)
         if violations:
             told = "; ".join(violation.error.message for violation in violations)
-            raise StoredConfigurationError(f"the stored configuration does not fit the models: {told}")
+            raise unfit("the stored configuration", told, tree, self._schema)
         return tree
 
     def put(self, new: Tree, beside: Mapping[str, bytes | None]) -> None:
@@ -143,6 +143,25 @@ def decoded(stored: bytes, what: str) -> Tree:
     if not isinstance(tree, dict):
         raise StoredConfigurationError(f"{what} is not a JSON object: restore a backup")
     return tree
+
+
+def unfit(what: str, told: str, tree: Tree, schema: Schema) -> StoredConfigurationError:
+    """What to raise where a kept configuration is not valid for the reasons `told`."""
+    unserved = sorted(_modules(tree) - {module.name for module in schema.modules.values() if module.implemented})
+    if not unserved:
+        return StoredConfigurationError(f"{what} does not fit the models: {told}")
+    return StoredConfigurationError(
+        f"{what} has data of {', '.join(unserved)}, and no such module is served: start with its YANG file again "
+        "(--yang FILE); to leave it out, delete its data first"
+    )
+
+
+def _modules(value: Any) -> set[str]:
+    """The modules that members are of, as far as they are named."""
+    if isinstance(value, dict):
+        named = {member.partition(":")[0] for member in value if ":" in member}
+        return named.union(*map(_modules, value.values()))
+    return set[str]().union(*map(_modules, value)) if isinstance(value, list) else set()
 
 
 def _trail(schema: Schema, path: str) -> tuple[Node, ...]:

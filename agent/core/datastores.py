@@ -14,7 +14,7 @@ import logging
 from typing import Any, Literal
 
 from agent.clock import Clock
-from agent.core.datastore import Running, StoredConfigurationError, decoded, encoded
+from agent.core.datastore import Running, StoredConfigurationError, decoded, encoded, unfit
 from agent.core.defaults import WithDefaults, in_mode, untagged
 from agent.core.edit import apply_edit
 from agent.core.locks import Locks, PartialLock, denied
@@ -111,8 +111,8 @@ class Datastores:
         try:
             return None if point is None else self.running.valid(point)
         except RequestError as error:
-            message = f"the configuration that a start goes back to does not fit the models: {error}"
-            raise StoredConfigurationError(message) from error
+            what = "the configuration that a start goes back to"
+            raise unfit(what, str(error), point or {}, self._schema) from error
 
     def recover(self) -> None:
         """At a start: go back to what is to be running. Raises what `starting_point` and the store raise."""

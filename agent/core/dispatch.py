@@ -297,7 +297,7 @@ class Dispatch:
 
     def _forget(self, session: Session, reason: str) -> None:
         self.datastores.release(session)
-        if self.sessions.close(session):
+        if self.sessions.close(session, reason):
             # clients of HTTP open a session for every request or two: not worth a line each
             level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
             told = (session.id, session.user.name, session.transport, reason)

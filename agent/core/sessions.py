@@ -5,7 +5,8 @@ Sessions are opened on any thread; they end through `Dispatch.closed`, so that l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 import threading
 from typing import Protocol
@@ -90,13 +91,43 @@ class Session:
     out_notifications: int = 0
 
 
+_UNUSUAL = frozenset({"dropped", "timeout", "other"})
+"""Ends that nobody asked for: neither close-session nor kill-session (RFC 6022, dropped-sessions)."""
+
+
+@dataclass(slots=True)
+class Statistics:
+    """What sessions have done since the start, those that have ended among them (RFC 6022 section 2.1.5)."""
+
+    in_sessions: int = 0
+    in_bad_hellos: int = 0
+    dropped_sessions: int = 0
+    in_rpcs: int = 0
+    in_bad_rpcs: int = 0
+    out_rpc_errors: int = 0
+    out_notifications: int = 0
+
+    def add(self, other: Session | Statistics) -> None:
+        """Take in the messages of one session, or all that others have done."""
+        self.in_rpcs += other.in_rpcs
+        self.in_bad_rpcs += other.in_bad_rpcs
+        self.out_rpc_errors += other.out_rpc_errors
+        self.out_notifications += other.out_notifications
+        if isinstance(other, Statistics):
+            self.in_sessions += other.in_sessions
+            self.in_bad_hellos += other.in_bad_hellos
+            self.dropped_sessions += other.dropped_sessions
+
+
 class Sessions:
-    """All open sessions, by id."""
+    """All open sessions, by id. `started` is when the first could be opened (epoch seconds)."""
 
     def __init__(self, clock: Clock) -> None:
+        self.started = clock.now()
         self._clock = clock
         self._lock = threading.Lock()
         self._open: dict[int, Session] = {}
+        self._ended: defaultdict[str, Statistics] = defaultdict(Statistics)
         self._last = 0
 
     def open(self, user: User, transport: str, source_host: str, *, end: Callable[[str], None]) -> Session:
@@ -111,12 +142,31 @@ class Sessions:
             self._last = number
             session = Session(number, user, transport, source_host, self._clock.now(), end)
             self._open[number] = session
+            self._ended[transport].in_sessions += 1
             return session
 
-    def close(self, session: Session) -> bool:
+    def close(self, session: Session, reason: str) -> bool:
         """Forget a session; False if it was not open any more. Front ends call `Dispatch.closed` instead."""
         with self._lock:
-            return self._open.pop(session.id, None) is not None
+            if self._open.pop(session.id, None) is None:
+                return False
+            ended = self._ended[session.transport]
+            ended.add(session)
+            ended.in_bad_hellos += reason == "bad-hello"
+            ended.dropped_sessions += reason in _UNUSUAL
+            return True
+
+    def statistics(self, transports: Collection[str]) -> Statistics:
+        """The sum over these transports. A session is counted once, open or ended."""
+        found = Statistics()
+        with self._lock:
+            for transport in transports:
+                if transport in self._ended:
+                    found.add(self._ended[transport])
+            for session in self._open.values():
+                if session.transport in transports:
+                    found.add(session)
+        return found
 
     def find(self, session_id: int) -> Session | None:
         with self._lock:

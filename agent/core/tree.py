@@ -32,6 +32,12 @@ class Kept(dict[str, Any]):
         self.json = None
 
 
+class Markup(str):
+    """A value of anyxml that is XML itself: whole elements with their namespaces. In JSON it is this text."""
+
+    __slots__ = ()
+
+
 class Tagged:
     """A leaf's value that nobody has set: the schema's default, in use (RFC 6243 section 2, RFC 8342 section 5.3).
 

@@ -60,6 +60,10 @@ def _without_keys(path: Path) -> Path:
     return (*path[:-1], Step(path[-1].module, path[-1].name)) if path else path
 
 
+class UnfitModuleError(ValueError):
+    """A module that cannot be validated with; the message says why."""
+
+
 class LibyangValidator:
     """libyang by its `oopt-gnpy-libyang` wheel. Raises ImportError on construction where that is not installed."""
 
@@ -81,7 +85,7 @@ class LibyangValidator:
             self._context.load_module(name, revision or None, features)
         except self._libyang.Error as error:
             told = "; ".join(one.message for one in self._context.errors()) or str(error)
-            raise ValueError(f"libyang cannot load module {name}@{revision}: {told}") from error
+            raise UnfitModuleError(f"libyang cannot load module {name}@{revision}: {told}") from error
 
     def check(self, tree: Tree) -> Sequence[Violation]:
         libyang = self._libyang

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.codec import xml
+from agent.core import library
 from agent.core.schema import Schema
 from agent.errors import RequestError
 from agent.netconf import reads
@@ -38,7 +39,10 @@ HELLO_LIMIT = 256 * 1024
 
 
 def capabilities(schema: Schema) -> tuple[str, ...]:
-    """What a hello announces: the protocol's own capabilities, then every implemented module (RFC 6020 5.6.4)."""
+    """What a hello announces: the protocol's own capabilities, then every implemented module (RFC 6020 5.6.4).
+
+    Raises OSError where the text of a module cannot be read.
+    """
     modules = []
     for module in schema.modules.values():
         if not module.implemented:
@@ -55,7 +59,18 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
     protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
     if "ietf-netconf-partial-lock" in schema.modules:
         protocol.append(f"{_CAPABILITY}partial-lock:1.0")
-    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *modules)
+    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *_of_library(schema), *modules)
+
+
+def _of_library(schema: Schema) -> tuple[str, ...]:
+    """Where clients learn of modules that they know already (RFC 8526 section 2; RFC 7950 section 5.6.4 before it)."""
+    if not library.serves(schema):
+        return ()
+    revision, content = schema.modules[library.NAME].revision, library.content_id(schema)
+    return (
+        f"{_CAPABILITY}yang-library:1.0?revision={revision}&module-set-id={content}",
+        f"{_CAPABILITY}yang-library:1.1?revision={revision}&content-id={content}",
+    )
 
 
 @dataclass(frozen=True, slots=True)

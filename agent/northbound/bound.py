@@ -9,7 +9,7 @@ an entry costs 1 to 2 ms, so this stands off the read path (docs/models.md).
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 import importlib
 from typing import Any
@@ -29,10 +29,14 @@ _LONGEST = 256
 
 
 class Bindings:
-    """Finds the binding class of any node of our modules. `package` is where they were generated."""
+    """Finds the binding class of any node of our modules. `package` is where they were generated.
 
-    def __init__(self, schema: Schema, package: str = "bindings") -> None:
+    No class knows what modules in `strange` add to ours: that is left out.
+    """
+
+    def __init__(self, schema: Schema, package: str = "bindings", strange: Collection[str] = ()) -> None:
         self.schema = schema
+        self.strange = frozenset(strange)
         self.package = package
         self._spare: dict[Node, list[Any]] = {}
         self._passed: dict[tuple[Node, type, Any], Any] = {}
@@ -136,6 +140,8 @@ class Bound:
             child = self.node.by_member(member)
             if child is None:
                 raise refuse("unknown-element", f"{member}: not known here", path=_path(self.node), bad_element=member)
+            if child.module in self._bindings.strange:
+                continue
             name = safe_name(child.name)
             if isinstance(value, Kept):
                 self._below[name] = value
@@ -154,6 +160,8 @@ class Bound:
         """What was set, in schema order, canonical; empty containers and lists are left out."""
         found: Tree = {}
         for child in self.node.children:
+            if child.module in self._bindings.strange:
+                continue
             name = safe_name(child.name)
             below = self._below.get(name)
             value: Any = below.tree() if isinstance(below, Bound) else below
@@ -276,7 +284,8 @@ def _canonical(kind: Type, value: Any) -> Any:
 
 @cache
 def _by_name(node: Node) -> dict[str, Node]:
-    return {safe_name(child.name): child for child in node.children}
+    # the first of a name is the module's own: augments come after
+    return {safe_name(child.name): child for child in reversed(node.children)}
 
 
 def _location(node: Node) -> tuple[str, str]:

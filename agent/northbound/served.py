@@ -8,9 +8,11 @@ from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
+from agent.northbound import library
 from agent.northbound.rows import STATE_INFO
 from agent.northbound.settings import CONFIG
-from agent.northbound.system import MONITORING, SERVES
+from agent.northbound.site import SiteModules
+from agent.northbound.system import SERVES
 
 _CSL = "/cisco-smart-license:"
 _NETCONF = "/ietf-netconf:"
@@ -98,12 +100,6 @@ FRONT_END = frozenset(
 }
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
-_ABSENT_STATE = (
-    # counted per session so far, not per server
-    f"{MONITORING}/statistics",
-)
-
-
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
 _NO_BILLING_CERTIFICATE = "reports are signed with the device's own key, so billing has no certificate (decision 0036)"
@@ -169,16 +165,25 @@ CONSTANT: dict[str, str] = NEVER | {
 """What is served and always the same or never shown, by the path of its root, with the reason."""
 
 
+CONFIGURED = (CONFIG, NACM)
+"""Roots of the configuration that means something here."""
+
+
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset(_ABSENT_STATE)
+    return frozenset()
 
 
-def check(schema: Schema, state: Collection[str]) -> None:
+def check(schema: Schema, state: Collection[str], site: SiteModules | None = None) -> None:
     """Compare with the models what the seam serves below its providers' roots; `state` holds its schema paths.
+
+    What the site's modules have is kept or absent, wherever it stands.
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, *state}, absent(schema))
+    config, without = set(CONFIGURED), absent(schema)
+    if site is not None:
+        config, without = config | set(site.config), without | site.absent
+    lacking = missing(schema, config, {*SERVES, *library.SERVES, NACM, *state}, without)
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

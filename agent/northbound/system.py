@@ -6,12 +6,14 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path as File
 from typing import Any, NamedTuple
 
+from agent.core.aside import Steps
 from agent.core.datastores import Datastores
 from agent.core.path import quote, to_instance_identifier
 from agent.core.requests import Datastore
 from agent.core.schema import Schema
-from agent.core.sessions import Session, Sessions
+from agent.core.sessions import Session, Sessions, Statistics
 from agent.core.tree import Kept, Tree
+from agent.core.yin import Yin
 from agent.errors import Path, refuse
 from agent.northbound.times import date_and_time
 
@@ -24,12 +26,17 @@ SERVES = frozenset(
         "datastores/datastore/name",
         "datastores/datastore/locks",
         "sessions",
+        "statistics",
     )
 )
 """What is served below it; the check at start compares this with the models."""
 GET_SCHEMA = "/ietf-netconf-monitoring:get-schema"
 _YANG = "ietf-netconf-monitoring:yang"
-_TRANSPORTS = {"netconf-ssh": "ietf-netconf-monitoring:netconf-ssh"}
+_YIN = "ietf-netconf-monitoring:yin"
+_FORMATS = (_YANG, _YIN)
+_TRANSPORTS = {name: f"ietf-netconf-monitoring:{name}" for name in ("netconf-ssh", "netconf-tls")}
+_COUNTER = 2**32
+"""Counters of RFC 6022 are zero-based-counter32: they begin again at 0."""
 
 
 class _Text(NamedTuple):
@@ -48,9 +55,10 @@ class Monitoring:
         self._watched: tuple[Sessions, Datastores] | None = None
         self._namespaces = {module.name: module.namespace for module in schema.modules.values()}
         self._texts = _texts(schema)
+        self._yin = Yin()
         self._fixed: Tree = {
             "capabilities": Kept({"capability": list(announced)}),
-            "schemas": Kept({"schema": [_schema_entry(text) for text in self._texts]}),
+            "schemas": Kept({"schema": [_schema_entry(text, form) for text in self._texts for form in _FORMATS]}),
         }
 
     def watch(self, sessions: Sessions, datastores: Datastores) -> None:
@@ -66,6 +74,7 @@ class Monitoring:
         open_ones = [_session_entry(each) for each in sessions.all() if each.transport in _TRANSPORTS]
         if open_ones:
             tree["sessions"] = {"session": open_ones}
+        tree["statistics"] = _statistics(sessions)
         return tree
 
     def _datastore(self, datastore: Datastore, datastores: Datastores) -> Tree:
@@ -103,19 +112,26 @@ class Monitoring:
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
         """Nothing here is marked."""
 
-    def get_schema(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - the port's shape
+    def get_schema(self, given: Tree, session: Session) -> Tree | Steps:  # noqa: ARG002 - the port's shape
         """RFC 6022 section 3.1. Raises RequestError invalid-value, or operation-failed when it is not unique."""
-        wanted, version = given["identifier"], given.get("version")
-        if given.get("format", _YANG) != _YANG:
-            raise refuse("invalid-value", "schemas are served in the format yang only", bad_element="format")
+        wanted, version, form = given["identifier"], given.get("version"), given.get("format", _YANG)
+        if form not in _FORMATS:
+            raise refuse("invalid-value", "schemas are served in the formats yang and yin", bad_element="format")
         found = [text for text in self._texts if text.identifier == wanted and version in (None, text.version)]
         if not found:
             known = f"{wanted}@{version}" if version is not None else wanted
             raise refuse("invalid-value", f"there is no schema {known}: see netconf-state/schemas")
         if len(found) > 1:
             raise refuse("operation-failed", f"{wanted} has several versions: name one", app_tag="data-not-unique")
+        if form == _YIN:
+            return self._in_yin(found[0])
         # the bytes as they are: reading as text would change line ends
         return {"data": found[0].file.read_bytes().decode()}
+
+    def _in_yin(self, text: _Text) -> Steps:
+        """The text as an element of YIN, made beside the core thread."""
+        element = yield lambda: self._yin.of(text.file)
+        return {"data": element}
 
 
 def _named(name: str, space: str) -> str:
@@ -130,11 +146,11 @@ def _texts(schema: Schema) -> list[_Text]:
     return texts
 
 
-def _schema_entry(text: _Text) -> dict[str, Any]:
+def _schema_entry(text: _Text, form: str) -> dict[str, Any]:
     return {
         "identifier": text.identifier,
         "version": text.version,
-        "format": _YANG,
+        "format": form,
         "namespace": text.namespace,
         "location": ["NETCONF"],
     }
@@ -147,8 +163,26 @@ def _session_entry(session: Session) -> Tree:
         "username": session.user.name,
         "source-host": session.source_host,
         "login-time": date_and_time(session.login_time),
-        "in-rpcs": session.in_rpcs,
-        "in-bad-rpcs": session.in_bad_rpcs,
-        "out-rpc-errors": session.out_rpc_errors,
-        "out-notifications": session.out_notifications,
+        **_messages(session),
+    }
+
+
+def _statistics(sessions: Sessions) -> Tree:
+    """RFC 6022 section 2.1.5, of all NETCONF sessions since the start."""
+    found = sessions.statistics(_TRANSPORTS)
+    return {
+        "netconf-start-time": date_and_time(sessions.started),
+        "in-bad-hellos": found.in_bad_hellos % _COUNTER,
+        "in-sessions": found.in_sessions % _COUNTER,
+        "dropped-sessions": found.dropped_sessions % _COUNTER,
+        **_messages(found),
+    }
+
+
+def _messages(counted: Session | Statistics) -> Tree:
+    return {
+        "in-rpcs": counted.in_rpcs % _COUNTER,
+        "in-bad-rpcs": counted.in_bad_rpcs % _COUNTER,
+        "out-rpc-errors": counted.out_rpc_errors % _COUNTER,
+        "out-notifications": counted.out_notifications % _COUNTER,
     }

@@ -1,6 +1,7 @@
 """The state folder: how it is made, recognised, marked as a lab and held by one agent; not what its files say.
 
-Layout: `agent.json` (this module's, written last by init), `lock`, `agent.db` (sqlite.py), `keys/` (keystore.py).
+Layout: `agent.json` (this module's, written last by init), `lock`, `agent.db` (sqlite.py), `keys/` (keystore.py),
+`models/` (core/site.py: compiled modules of the site).
 The key file that seals `keys/` lies outside, by default beside the folder as `<state-dir>.key`.
 """
 

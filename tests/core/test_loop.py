@@ -205,8 +205,8 @@ def test_session_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(SystemClock())
     opened = [sessions.open(ADMIN, "local", "", end=lambda reason: None) for _ in range(3)]
     assert [session.id for session in opened] == [1, 2, 3]
-    assert sessions.close(opened[1])
-    assert not sessions.close(opened[1])
+    assert sessions.close(opened[1], "closed")
+    assert not sessions.close(opened[1], "closed")
     again = sessions.open(ADMIN, "local", "", end=lambda reason: None)
     assert again.id == 2
     assert sessions.find(2) is again

@@ -21,7 +21,7 @@ def shared_models() -> Iterator[None]:
         schema = app.load_schema()
         bindings = Bindings(schema)
         patch.setattr(app, "load_schema", lambda: schema)
-        patch.setattr(app, "Bindings", lambda _: bindings)
+        patch.setattr(app, "Bindings", lambda _, strange=(): bindings)
         yield
 
 

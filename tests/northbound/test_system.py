@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 import json
 from pathlib import Path
+import re
+import subprocess
+from typing import Any
 
 from lxml import etree
 import oopt_gnpy_libyang as libyang
@@ -14,13 +17,15 @@ from agent.codec import xml as xml_codec
 from agent.core.requests import Datastore, Get, Invoke, Lock, Unlock
 from agent.core.schema import Module, Schema
 from agent.core.tree import Tree
+from agent.core.yin import Yin, YinError
 from agent.errors import Step
-from agent.northbound.served import absent
 from agent.northbound.settings import CONFIG
 from agent.northbound.system import MONITORING, Monitoring
 from tests.licensing.kit import T0
 from tests.northbound.kit import ADMIN, READER, SECONDS, Rig, error_of, leaves_below, paths_of, tree_of
 from tests.northbound.test_state import at, valid
+
+YIN = "urn:ietf:params:xml:ns:yang:yin:1"
 
 
 def get_schema(rig: Rig, **given: str) -> Tree:
@@ -44,9 +49,12 @@ def netconf_state(rig: Rig) -> Tree:
 
 def test_every_text_is_the_file(rig: Rig) -> None:
     """Checklist 118: get-schema gives each listed schema, byte for byte, with and without version and format."""
-    listed = {(one["identifier"], one["version"]) for one in netconf_state(rig)["schemas"]["schema"]}
+    listed = {
+        (one["identifier"], one["version"], one["format"].partition(":")[2])
+        for one in netconf_state(rig)["schemas"]["schema"]
+    }
     served = list(texts(rig.schema))
-    assert listed == {(name, revision) for name, revision, _ in served}
+    assert listed == {(name, revision, form) for name, revision, _ in served for form in ("yang", "yin")}
     output = rig.schema.rpcs["ietf-netconf-monitoring", "get-schema"].named("output")[0]
     for name, revision, file in served:
         answer = get_schema(rig, identifier=name, version=revision, format="ietf-netconf-monitoring:yang")
@@ -56,6 +64,46 @@ def test_every_text_is_the_file(rig: Rig) -> None:
         assert (element.text or "").encode() == file.read_bytes()
 
 
+def test_every_text_as_yin(rig: Rig) -> None:
+    """Checklist 118: the format yin is an element of the namespace of RFC 7950 section 13, whole and of that module."""
+    output = rig.schema.rpcs["ietf-netconf-monitoring", "get-schema"].named("output")[0]
+    submodules = {name for module in rig.schema.modules.values() for name, _, _ in module.submodules}
+    for name, revision, file in texts(rig.schema):
+        given = {"identifier": name, "version": revision, "format": "ietf-netconf-monitoring:yin"}
+        (data,) = etree.fromstring(b"<out>" + b"".join(xml_codec.encode(get_schema(rig, **given), output)) + b"</out>")
+        (root,) = data
+        assert etree.QName(root).namespace == YIN
+        assert etree.QName(root).localname == ("submodule" if name in submodules else "module")
+        assert root.get("name") == name
+        assert revision in {one.get("date") for one in root.iterfind(f"{{{YIN}}}revision")}
+        statements = sum(1 for one in root.iter(f"{{{YIN}}}leaf"))
+        assert statements == len(re.findall(r"(?m)^\s*leaf\s+\S+\s*\{", file.read_text()))
+
+
+def test_yin_is_made_once_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """pyang runs anew only when the text is another; what it says of a bad text is told."""
+    made: list[object] = []
+    run = subprocess.run
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        made.append(arguments)
+        return run(*arguments, **named)
+
+    monkeypatch.setattr(subprocess, "run", counted)
+    file = tmp_path / "small.yang"
+    text = 'module small { namespace "urn:small"; prefix s; description "%s"; }'
+    file.write_text(text % "a ]]> b")
+    yin = Yin()
+    assert yin.of(file) is yin.of(file)
+    assert len(made) == 1
+    file.write_text(text % "other")
+    assert "other" in yin.of(file)
+    assert len(made) == 2
+    file.write_text("module small {")
+    with pytest.raises(YinError, match=r"small\.yang"):
+        yin.of(file)
+
+
 @pytest.mark.parametrize(
     "given",
     [
@@ -63,7 +111,8 @@ def test_every_text_is_the_file(rig: Rig) -> None:
         {"identifier": ""},
         {"identifier": "slp-agent", "version": "1999-01-01"},
         {"identifier": "slp-agent", "version": ""},
-        {"identifier": "slp-agent", "format": "ietf-netconf-monitoring:yin"},
+        {"identifier": "slp-agent", "format": "ietf-netconf-monitoring:xsd"},
+        {"identifier": "slp-agent", "version": "1999-01-01", "format": "ietf-netconf-monitoring:yin"},
         {"identifier": "../../etc/passwd"},
     ],
 )
@@ -112,6 +161,37 @@ def test_sessions(rig: Rig) -> None:
     assert session.id not in {entry["session-id"] for entry in netconf_state(rig)["sessions"]["session"]}
 
 
+def test_statistics(rig: Rig) -> None:
+    """Checklist 119: all NETCONF sessions since the start, each counted once; other front ends are not."""
+
+    def shown() -> Tree:
+        tree = netconf_state(rig)["statistics"]
+        # the look itself is a session, which `json` leaves open
+        return {name: value for name, value in tree.items() if name != "in-sessions"}
+
+    def opened() -> int:
+        return int(netconf_state(rig)["statistics"]["in-sessions"])
+
+    nothing = dict.fromkeys(
+        ("in-bad-hellos", "dropped-sessions", "in-rpcs", "in-bad-rpcs", "out-rpc-errors", "out-notifications"), 0
+    )
+    assert shown() == {"netconf-start-time": at(T0)} | nothing
+    before = opened()
+    rig.session(ADMIN, "restconf").in_rpcs = 50
+    assert opened() == before + 1
+    reasons = ("closed", "killed by session 9", "dropped", "timeout", "other", "bad-hello")
+    for number, reason in enumerate(reasons, 1):
+        session = rig.session(ADMIN)
+        session.in_rpcs = number
+        rig.dispatch.closed(session, reason).result(SECONDS)
+        rig.dispatch.closed(session, "dropped").result(SECONDS)
+    assert opened() == before + 2 + len(reasons)
+    still = rig.session(ADMIN)
+    still.in_rpcs, still.in_bad_rpcs, still.out_rpc_errors, still.out_notifications = 2**32 - 20, 3, 2, 1
+    counted = {"in-rpcs": 1, "in-bad-rpcs": 3, "out-rpc-errors": 2, "out-notifications": 1}
+    assert shown() == {"netconf-start-time": at(T0), "in-bad-hellos": 1, "dropped-sessions": 3} | counted
+
+
 def test_lock(rig: Rig) -> None:
     """Who holds the locks on running and candidate, and since when."""
     running, candidate = {"name": "running"}, {"name": "candidate"}
@@ -147,12 +227,8 @@ def test_whole_state_is_valid_and_every_served_leaf_is_seen(rig: Rig) -> None:
     xml = b"".join(xml_codec.encode(data, rig.schema.root))
     tree = {"ietf-netconf-monitoring:netconf-state": netconf_state(rig)}
     own = tree_of(etree.fromstring(b"<data>" + xml + b"</data>"), rig.schema.root)
-    counted: Tree = {"sessions": {}}  # each look opens a session
+    counted: Tree = {"sessions": {}, "statistics": {}}  # each look opens a session
     member = "ietf-netconf-monitoring:netconf-state"
     assert own[member] | counted == tree[member] | counted
     assert valid(xml.decode(), libyang.DataFormat.XML) == valid(json.dumps(own), libyang.DataFormat.JSON)
-    without = absent(rig.schema)
-    promised = {
-        path for path in leaves_below(rig.node(MONITORING)) if not any(path.startswith(f"{one}/") for one in without)
-    }
-    assert set(paths_of(own[member], rig.node(MONITORING))) == promised
+    assert set(paths_of(own[member], rig.node(MONITORING))) == set(leaves_below(rig.node(MONITORING)))

@@ -1,0 +1,1 @@
+"""Models of a site, given to the agent as files."""
