@@ -200,7 +200,7 @@ class Life(Caller):
         try:
             return self.agent.dispatch.submit(request, session).result(SECONDS)
         finally:
-            self.agent.dispatch.sessions.close(session)
+            self.agent.dispatch.sessions.close(session, "closed")
 
     def invoke(self, name: str, user: User = ADMIN, /, **given: Any) -> Tree:
         module = next(module for module in MODULES if (module, name) in self.schema.rpcs)
@@ -275,7 +275,7 @@ def _collect(life: Life, name: str) -> None:
     for _ in xml_codec.encode(data, life.schema.root):
         pass
     life.agent.dispatch.delivered(data, session).result(SECONDS)
-    life.agent.dispatch.sessions.close(session)
+    life.agent.dispatch.sessions.close(session, "closed")
 
 
 def _time(life: Life, name: str) -> None:
