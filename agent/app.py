@@ -40,7 +40,7 @@ from agent.northbound.commit import Committer
 from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.life_operations import LifeOperations, Rekey
-from agent.northbound.notifications import Notifier
+from agent.northbound.notifications import LICENSING, Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
@@ -90,7 +90,8 @@ class Agent:
         point = self.dispatch.datastores.starting_point()
         self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
-        self.notifier.started(self.committer.state.started_at)
+        # events are published on the core thread only, so that all see them in one order
+        self.dispatch.loop.submit(lambda: self.notifier.started(self.committer.state.started_at)).result()
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""
@@ -198,6 +199,7 @@ def build(
         factory=initial(),
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
+        streams=(LICENSING,),
     )
     monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.load(dispatch.running.tree)

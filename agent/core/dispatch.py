@@ -5,7 +5,7 @@ Front ends know nothing below this; providers know nothing above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -16,6 +16,8 @@ from agent.clock import Clock
 from agent.core.access import PATH as NACM_PATH
 from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
+from agent.core.base_events import MODULE as BASE_EVENTS
+from agent.core.base_events import PUBLISHED, BaseEvents
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running, StoredConfigurationError
@@ -39,12 +41,15 @@ from agent.core.requests import (
     Get,
     Invoke,
     Lock,
+    Subscribe,
     Unlock,
     Validate,
 )
 from agent.core.schema import Node, Schema
 from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
+from agent.core.streams import ENDINGS, Stream, Streams, Subscription
+from agent.core.streams import STATE as STREAMS_STATE
 from agent.core.tree import Tree
 from agent.core.types import InvalidValue
 from agent.core.validate import Validator
@@ -95,14 +100,26 @@ class Dispatch:
         files: Documents | None = None,
         factory: Tree | None = None,
         startup: bool = False,
+        streams: Sequence[Stream] = (),
     ) -> None:
         """`begin` opens a unit of work of the store; `stored` and `documents` are what it last kept as configuration.
 
         `files` reaches the files that URLs name, `factory` is the factory default configuration, `startup` whether a
-        startup datastore is offered.
+        startup datastore is offered, `streams` the event streams beside NETCONF.
 
         Raises IncompleteError, StoredConfigurationError.
         """
+        self.hub = Hub()
+        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams)
+        if schema.find(STREAMS_STATE) is not None:
+            providers = replace(
+                providers,
+                state={**providers.state, STREAMS_STATE: self.streams},
+                notifications=providers.notifications | ENDINGS,
+            )
+        self._base_events = BaseEvents(schema, self.hub, clock)
+        if BASE_EVENTS in schema.modules:
+            providers = replace(providers, notifications=providers.notifications | PUBLISHED)
         if schema.find(FACTORY_RESET) is not None:
             providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
@@ -118,7 +135,6 @@ class Dispatch:
         self.access = access
         self.sessions = Sessions(clock)
         self._clock = clock
-        self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
         self._aside = Aside(self.loop, _failed)
         ruled = [NACM] if NACM_PATH in providers.config else []
@@ -139,6 +155,7 @@ class Dispatch:
             factory=factory,
             startup=startup,
         )
+        self.datastores.watch(self._base_events.changed)
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
@@ -193,6 +210,11 @@ class Dispatch:
         tree = with_defaults(tree, request, self.schema)
         # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
         return selected(self.access.readable(user, tree, request.selection), request, self.schema)
+
+    def subscribe(self, request: Subscribe, session: Session) -> Subscription:
+        """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError."""
+        self.authorize(session, "notifications", "create-subscription")
+        return self.streams.subscribe(request, session)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
@@ -281,20 +303,26 @@ class Dispatch:
         victim = self.sessions.find(session_id)
         if victim is None:
             raise refuse("invalid-value", f"there is no session {session_id}", type="protocol")
-        self._forget(victim, f"killed by session {caller.id}")
+        self._forget(victim, f"killed by session {caller.id}", caller)
         victim.end("killed")
+
+    def opened(self, session: Session) -> None:
+        """A session has begun: those who listen are told."""
+        if self._base_events.wanted:
+            self.loop.submit(lambda: self._base_events.started(session))
 
     def closed(self, session: Session, reason: str) -> Future[None]:
         """A session has ended (closed, killed, dropped, timeout, bad-hello, other: RFC 6470); may be told twice."""
         return self.loop.submit(lambda: self._forget(session, reason))
 
-    def _forget(self, session: Session, reason: str) -> None:
+    def _forget(self, session: Session, reason: str, killer: Session | None = None) -> None:
         self.datastores.release(session)
         if self.sessions.close(session):
             # clients of HTTP open a session for every request or two: not worth a line each
             level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
             told = (session.id, session.user.name, session.transport, reason)
             log.log(level, "session %d of user %s (%s) ended: %s", *told)
+            self._base_events.ended(session, reason, killer)
 
     def delivered(self, data: Data, session: Session) -> Future[None]:
         """Tell the providers what has reached the reader. Call it after the transport took the last byte."""

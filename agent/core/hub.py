@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 import logging
 import threading
 
@@ -14,12 +14,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One notification: its schema name, the tree below it, and when it happened (epoch seconds)."""
+    """One notification: its schema name, the tree below it, and when it happened (epoch seconds).
+
+    `kept` is for encoded forms, each made once by whoever needs it first.
+    """
 
     module: str
     name: str
     tree: Tree
     time: float
+    kept: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def member(self) -> str:
+        """Its name as a member of a tree, "module:name"."""
+        return f"{self.module}:{self.name}"
 
 
 Subscriber = Callable[[Event], None]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from agent.codec import xml
 from agent.core.schema import Schema
 from agent.errors import RequestError
-from agent.netconf import reads
+from agent.netconf import reads, subscriptions
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
 from agent.netconf.messages import Rpc, read_rpc
 from agent.netconf.parameters import NC, features
@@ -55,7 +55,7 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
     protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
     if "ietf-netconf-partial-lock" in schema.modules:
         protocol.append(f"{_CAPABILITY}partial-lock:1.0")
-    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *modules)
+    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *subscriptions.capabilities(schema), *modules)
 
 
 @dataclass(frozen=True, slots=True)

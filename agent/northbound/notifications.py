@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 import logging
 
 from agent.core.hub import Hub
+from agent.core.streams import Stream
 from agent.core.tree import Tree
 from agent.licensing import notices
 from agent.licensing.notices import Notice
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 
 MODULE = "slp-agent"
 LEGACY = "cisco-smart-license"
+
+LICENSING = Stream("licensing", "Events of licensing, of both modules.", frozenset({MODULE, LEGACY}))
+"""The stream for collectors."""
 
 
 class Notifier:

@@ -8,6 +8,7 @@ from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
+from agent.core.streams import STATE as STREAMS
 from agent.northbound.rows import STATE_INFO
 from agent.northbound.settings import CONFIG
 from agent.northbound.system import MONITORING, SERVES
@@ -95,6 +96,7 @@ FRONT_END = frozenset(
     "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
+    "/notifications:create-subscription",
 }
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
@@ -103,6 +105,10 @@ _ABSENT_STATE = (
     f"{MONITORING}/statistics",
 )
 
+_ABSENT_NOTIFICATIONS = (
+    # capabilities change over a restart only, and then nobody is there to be told
+    "/ietf-netconf-notifications:netconf-capability-change",
+)
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
@@ -171,7 +177,7 @@ CONSTANT: dict[str, str] = NEVER | {
 
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset(_ABSENT_STATE)
+    return frozenset(_ABSENT_STATE + _ABSENT_NOTIFICATIONS)
 
 
 def check(schema: Schema, state: Collection[str]) -> None:
@@ -179,6 +185,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG, NACM}, {*SERVES, NACM, STREAMS, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

@@ -107,6 +107,9 @@ def _schema(netconf: bool) -> Schema:
             "ietf-netconf-partial-lock",
             "ietf-factory-default",
             "toy-defaults",
+            "notifications",
+            "nc-notifications",
+            "ietf-netconf-notifications",
         ]
         features["ietf-factory-default"] = ["factory-default-datastore"]
         features["ietf-netconf"] = list(FEATURES)
@@ -262,10 +265,12 @@ class Toy:
         files: Documents | None = None,
         factory: Tree | None = None,
         startup: bool | None = None,
+        quiet: bool = False,
     ) -> Toy:
         """Built and started, on `store` (else on a new one that holds `stored`).
 
         `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
+        With `quiet` nobody listens to the hub: `events` stays empty.
         """
         schema = toy_schema(netconf=netconf)
         calls: list[tuple[str, Tree]] = []
@@ -286,6 +291,7 @@ class Toy:
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
+            | ({"/ietf-netconf-notifications:netconf-capability-change"} if netconf else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
@@ -302,7 +308,8 @@ class Toy:
             startup=netconf if startup is None else startup,
         )
         events: list[Event] = []
-        dispatch.hub.subscribe(events.append)
+        if not quiet:
+            dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
         return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
@@ -351,6 +358,7 @@ _NETCONF_RPCS = frozenset(
     "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
+    "/notifications:create-subscription",
 }
 
 
