@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent.core.schema import Node
-from agent.core.select import Part, PickedRows, key_text
+from agent.core.select import Part, PickedRows, key_text, row_keys
 from agent.core.tree import Row, Tree
 
 Target = Sequence[tuple[Node, tuple[Any, ...] | None]]
@@ -88,11 +88,5 @@ def _entries(value: Any, node: Node, keys: tuple[Any, ...] | None) -> Iterator[A
         return
     for page in value.pages():
         for row in page:
-            if texts is None or texts == _row_keys(row, node):
+            if texts is None or texts == row_keys(row, node):
                 yield row
-
-
-def _row_keys(row: Row | Part, node: Node) -> tuple[str, ...]:
-    if isinstance(row, Row):
-        return row.keys
-    return tuple(key_text(key, row.tree.get(key.member)) for key in node.key_nodes)

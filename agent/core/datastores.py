@@ -143,17 +143,19 @@ class Datastores:
             raise refuse("invalid-value", "source and target are the same: nothing to copy", type="protocol")
         # saving running needs the right to this operation only; otherwise nothing unreadable is copied (RFC 8341 section 3.2.6)
         saving = (source, target) == (Datastore.RUNNING, Datastore.STARTUP)
-        content = self._source(source)
-        if isinstance(source, Datastore) and not saving:
-            content = self._readable(session, content)
         mode = request.defaults or WithDefaults.EXPLICIT
+        if mode is WithDefaults.REPORT_ALL_TAGGED and not isinstance(target, Url):
+            # a datastore has no tags: what they would mark as default stays unset
+            mode = WithDefaults.EXPLICIT
+        content = in_mode(self._source(source), self._schema, mode)
+        if isinstance(source, Datastore) and not saving:
+            # after defaults are filled in: none may stand in for a leaf that may not be read
+            content = self._readable(session, content)
         if isinstance(target, Url):
-            self._open_files().write(target.url, in_mode(content, self._schema, mode))
+            self._open_files().write(target.url, content)
             return
         self._check_free(target, session)
-        # a datastore has no tags: what they would mark as default stays unset
-        mode = WithDefaults.EXPLICIT if mode is WithDefaults.REPORT_ALL_TAGGED else mode
-        self._replace(target, untagged(in_mode(content, self._schema, mode)), session, permitted=saving)
+        self._replace(target, untagged(content), session, permitted=saving)
 
     def delete(self, request: Delete, session: Session) -> None:
         """RFC 6241 section 7.4."""
@@ -226,7 +228,8 @@ class Datastores:
         if request.parts:
             if trial is not None:
                 trial.check_owner(session)
-            return self.locks.take_parts(self.running.tree, request.parts, session, now)
+            # what a session may not read is not there for it (RFC 5717 asks for the right to read what is locked)
+            return self.locks.take_parts(self._readable(session, self.running.tree), request.parts, session, now)
         target = request.target
         self._check_writable(target)
         if target is Datastore.RUNNING and trial is not None and trial.session is not session:

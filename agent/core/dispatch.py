@@ -5,8 +5,9 @@ Front ends know nothing below this; providers know nothing above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 import logging
@@ -209,7 +210,8 @@ class Dispatch:
                         tree = _with(tree, trail, value)
         tree = with_defaults(tree, request, self.schema)
         # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
-        return selected(self.access.readable(user, tree, request.selection), request, self.schema)
+        looked_at = request.selection if request.xpath is None else None
+        return selected(self.access.readable(user, tree, looked_at), request, self.schema)
 
     def subscribe(self, request: Subscribe, session: Session) -> Subscription:
         """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError."""
@@ -228,18 +230,10 @@ class Dispatch:
                     self._end(request.session_id, session)
                 case Invoke():
                     return self._invoke(request, session)
-                case Lock():
-                    self.access.check_exec(session.user, *_exec(request))
-                    lock = self.datastores.lock(request, session)
-                    return None if lock is None else _lock_tree(lock)
-                case Unlock():
-                    self.access.check_exec(session.user, *_exec(request))
-                    self.datastores.unlock(request, session)
-                case Validate():
-                    self.access.check_exec(session.user, "ietf-netconf", "validate")
-                    self.datastores.validate(request.source)
                 case _:
-                    self._change(request, session)
+                    self.access.check_exec(session.user, *_exec(request))
+                    with self._veiled(session):
+                        return self._configure(request, session)
         except Denied as denied:
             self._tell(denied, session)
             raise
@@ -249,25 +243,38 @@ class Dispatch:
             raise _failed(type(request).__name__) from None
         return None
 
-    def _change(self, request: Change, session: Session) -> None:
-        self.access.check_exec(session.user, *_exec(request))
-        try:
-            match request:
-                case Edit():
-                    self.datastores.edit(request, session)
-                case Copy():
-                    self.datastores.copy(request, session)
-                case Delete():
-                    self.datastores.delete(request, session)
-                case Commit():
-                    self.datastores.commit(request, session)
-                case Discard():
-                    self.datastores.discard(request, session)
-        except RequestError as refusal:
-            raise self.access.veil(session.user, refusal) from None
+    def _configure(self, request: Change | Validate | Lock | Unlock, session: Session) -> Tree | None:
+        match request:
+            case Edit():
+                self.datastores.edit(request, session)
+            case Copy():
+                self.datastores.copy(request, session)
+            case Delete():
+                self.datastores.delete(request, session)
+            case Commit():
+                self.datastores.commit(request, session)
+            case Discard():
+                self.datastores.discard(request, session)
+            case Validate():
+                self.datastores.validate(request.source)
+            case Lock():
+                lock = self.datastores.lock(request, session)
+                return None if lock is None else _lock_tree(lock)
+            case Unlock():
+                self.datastores.unlock(request, session)
+        return None
 
     def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
-        self.datastores.reset(session)
+        with self._veiled(session):
+            self.datastores.reset(session)
+
+    @contextmanager
+    def _veiled(self, session: Session) -> Iterator[None]:
+        """Refusals tell the session nothing of what it may not read."""
+        try:
+            yield
+        except RequestError as refusal:
+            raise self.access.veil(session.user, refusal) from None
 
     def _authorize_change(self, session: Session, old: Tree, new: Tree) -> None:
         """Every change of a datastore passes here before it is made. Raises RequestError access-denied."""
@@ -353,7 +360,7 @@ class Dispatch:
         return None if here is None else self._by_node[here]
 
 
-def _exec(request: Change | Lock | Unlock) -> tuple[str, str]:
+def _exec(request: Change | Validate | Lock | Unlock) -> tuple[str, str]:
     """Module and name of the RPC that a request came by, for access control."""
     match request:
         case Edit():
@@ -364,7 +371,7 @@ def _exec(request: Change | Lock | Unlock) -> tuple[str, str]:
             return "ietf-netconf-partial-lock", "partial-unlock"
         case Discard():
             return "ietf-netconf", "cancel-commit" if request.trial else "discard-changes"
-    names = {Commit: "commit", Copy: "copy-config", Delete: "delete-config", Unlock: "unlock"}
+    names = {Commit: "commit", Copy: "copy-config", Delete: "delete-config", Unlock: "unlock", Validate: "validate"}
     return "ietf-netconf", names[type(request)]
 
 

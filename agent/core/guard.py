@@ -11,8 +11,8 @@ from typing import Any
 
 from agent.core.nacm import Keys, Rights, Shape, decided
 from agent.core.schema import Node
-from agent.core.select import Part, Pick, Selection, key_text
-from agent.core.tree import Row, Tree
+from agent.core.select import Part, Pick, Selection, key_text, row_keys
+from agent.core.tree import Row, Tree, plain
 
 Wanted = Mapping[Node, Sequence[Pick]] | None
 """Children that a selection takes or tests, with what it says of them; None for all."""
@@ -83,7 +83,7 @@ class _Guard:
                 same = len(entries) == len(value) and all(a is b for a, b in zip(entries, value, strict=True))
                 return value if same else entries or None
             case "leaf-list" if shape.conditional:
-                return [one for one in value if self._permits_at(node, (key_text(node, one),), shape)] or None
+                return [one for one in value if self._permits_at(node, (key_text(node, plain(one)),), shape)] or None
         if not self.permits(shape):
             return None
         if node.kind != "container":
@@ -110,7 +110,7 @@ class _Guard:
 
 
 class GuardedRows:
-    """The readable part of a list that lives in a store (agent.core.tree.Rows, whose entries may be cut down)."""
+    """The readable part of a list that lives in a store (agent.core.tree.Rows, whose entries may be cut down already)."""
 
     def __init__(self, rows: Any, node: Node, rights: Rights, at: Keys, picks: Sequence[Pick] | None) -> None:
         self.marked: str | None = rows.marked
@@ -141,13 +141,13 @@ class GuardedRows:
             if kept:
                 yield kept
 
-    def _left(self, row: Row, guard: _Guard) -> Row | Part | None:
-        guard.at[self._node] = row.keys
+    def _left(self, row: Row | Part, guard: _Guard) -> Row | Part | None:
+        guard.at[self._node] = row_keys(row, self._node)
         if not guard.permits(self._shape):
             return None
         if self._below or guard.clear(self._shape):
             return row
-        tree = row.tree()
+        tree = row.tree() if isinstance(row, Row) else row.tree
         left = guard.members(tree, self._node, self._wanted)
         if left is tree:
             return row

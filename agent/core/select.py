@@ -216,6 +216,13 @@ def key_text(key: Node, value: Any) -> str:
     return value if isinstance(value, str) or key.type is None else key.type.to_text(value)
 
 
+def row_keys(row: Row | Part, node: Node) -> tuple[str, ...]:
+    """The canonical key texts of an entry of the stored list `node`; a part has all of its keys."""
+    if isinstance(row, Row):
+        return row.keys
+    return tuple(key_text(key, row.tree.get(key.member)) for key in node.key_nodes)
+
+
 def _prune_rows(rows: Any, picks: list[Pick], node: Node) -> Any:
     if any(not pick.match and pick.whole for pick in picks):
         return rows

@@ -79,38 +79,68 @@ def test_every_change_is_told_once_it_is_durable(toy: Toy, session: Session) -> 
 
 
 def test_every_change_is_asked_for_before_it_is_made(toy: Toy, session: Session) -> None:
-    """Access control sees each operation's datastore, tree before and tree after; a refusal leaves all as it was."""
-    asked: list[tuple[Datastore, Any, Any]] = []
+    """Checklist 122: access control sees each operation's tree before and after; a refusal leaves all as it was.
 
-    def authorize(who: Session, datastore: Datastore, old: Any, new: Any) -> None:
+    Saving running as startup and dropping candidate's changes need the right to the operation only.
+    """
+    asked: list[tuple[Any, Any]] = []
+
+    def authorize(who: Session, old: Any, new: Any) -> None:
         assert who is session
-        asked.append((datastore, old, new))
+        asked.append((old, new))
         raise refuse("access-denied", "not this")
 
     datastores = toy.dispatch.datastores
-    ask(toy, session, Edit(named(toy, "a")), Edit(named(toy, "b"), CANDIDATE))
+    ask(toy, session, Edit(named(toy, "a")), Copy(RUNNING, KEPT), Edit(named(toy, "b"), CANDIDATE))
     datastores._authorize = authorize
-    cases: list[tuple[Any, Datastore, Any, Any]] = [
-        (Edit(named(toy, "z")), RUNNING, box("a"), box("z")),
-        (Edit(named(toy, "z"), test="test-only"), RUNNING, box("a"), box("z")),
-        (Edit(named(toy, "z"), CANDIDATE), CANDIDATE, box("b"), box("z")),
-        (Edit(named(toy, "z"), KEPT), KEPT, {}, box("z")),
-        (Copy(CANDIDATE, RUNNING), RUNNING, box("a"), box("b")),
-        (Copy(Inline(named(toy, "i")), RUNNING), RUNNING, box("a"), box("i")),
-        (Copy(RUNNING, CANDIDATE), CANDIDATE, box("b"), box("a")),
-        (Copy(RUNNING, KEPT), KEPT, {}, box("a")),
-        (Delete(KEPT), KEPT, {}, {}),
-        (Commit(), RUNNING, box("a"), box("b")),
-        (Commit(confirmed=True), RUNNING, box("a"), box("b")),
+    cases: list[tuple[Any, Any, Any]] = [
+        (Edit(named(toy, "z")), box("a"), box("z")),
+        (Edit(named(toy, "z"), test="test-only"), box("a"), box("z")),
+        (Edit(named(toy, "z"), CANDIDATE), box("b"), box("z")),
+        (Edit(named(toy, "z"), KEPT), box("a"), box("z")),
+        (Copy(CANDIDATE, RUNNING), box("a"), box("b")),
+        (Copy(CANDIDATE, KEPT), box("a"), box("b")),
+        (Copy(Inline(named(toy, "i")), RUNNING), box("a"), box("i")),
+        (Copy(Inline(named(toy, "i")), KEPT), box("a"), box("i")),
+        (Copy(RUNNING, CANDIDATE), box("b"), box("a")),
+        (Delete(KEPT), box("a"), {}),
+        (Commit(), box("a"), box("b")),
+        (Commit(confirmed=True), box("a"), box("b")),
     ]
-    for request, datastore, old, new in cases:
+    for request, old, new in cases:
         with pytest.raises(RequestError) as caught:
             ask(toy, session, request)
         assert caught.value.errors[0].tag == "access-denied"
-        assert asked.pop() == (datastore, old, new), request
-    assert asked == []
-    assert (datastores.tree(RUNNING), datastores.tree(CANDIDATE), datastores.trial) == (box("a"), box("b"), None)
-    ask(toy, session, Edit(named(toy, "a")), Validate(CANDIDATE))
+        assert asked.pop() == (old, new), request
+    with pytest.raises(RequestError, match="not this"):
+        toy.dispatch.loop.submit(lambda: datastores.reset(session)).result(5)
+    assert asked == [(box("a"), box("factory"))]
+    asked.clear()
+    kept = (datastores.tree(RUNNING), datastores.tree(CANDIDATE), datastores.tree(KEPT), datastores.trial)
+    assert kept == (box("a"), box("b"), box("a"), None)
+    ask(toy, session, Copy(RUNNING, KEPT), Discard(), Edit(named(toy, "a")), Validate(CANDIDATE))
+    assert (datastores.tree(KEPT), datastores.tree(CANDIDATE), asked) == (box("a"), box("a"), [])
+
+
+def test_saving_running_needs_no_right_to_its_nodes(toy: Toy, session: Session) -> None:
+    """RFC 8341 section 3.2.6: to startup all of running goes, whoever may copy; elsewhere what the user may read."""
+    datastores = toy.dispatch.datastores
+    ask(toy, session, Edit(named(toy, "a")), Edit(named(toy, "b"), CANDIDATE))
+
+    def hidden(who: Session, tree: Any) -> Any:
+        assert who is session
+        return {}
+
+    def authorize(who: Session, old: Any, new: Any) -> None:
+        assert new == {}
+
+    datastores._readable, datastores._authorize = hidden, authorize
+    ask(toy, session, Copy(RUNNING, KEPT))
+    assert datastores.tree(KEPT) == box("a")
+    ask(toy, session, Copy(CANDIDATE, KEPT))
+    assert datastores.tree(KEPT) == {}
+    ask(toy, session, Copy(RUNNING, CANDIDATE))
+    assert (datastores.tree(CANDIDATE), datastores.tree(RUNNING)) == ({}, box("a"))
 
 
 def test_reads_of_each_datastore(toy: Toy, session: Session) -> None:

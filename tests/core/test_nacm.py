@@ -16,7 +16,7 @@ from agent.core.access import Access, Denied
 from agent.core.data import Data
 from agent.core.guard import GuardedRows
 from agent.core.nacm import WORTH_AN_INDEX, Rights
-from agent.core.requests import Content, Edit, EditNode, EndSession, Get, Invoke
+from agent.core.requests import Content, Datastore, Edit, EditNode, EndSession, Get, Invoke
 from agent.core.schema import Node
 from agent.core.select import Selection, prune
 from agent.core.sessions import BURST, User
@@ -137,6 +137,11 @@ def test_the_first_rule_that_matches_decides() -> None:
         "absent": False,
         "more": False,
         "get-schema": True,
+        "get-data": True,
+        "edit-data": True,
+        "partial-lock": True,
+        "partial-unlock": True,
+        "factory-reset": False,
     }
     lists = [
         {"name": "1", "group": ["other"], "rule": [rule("deny")]},
@@ -513,16 +518,23 @@ def test_denied_operations_are_counted_and_told(caplog: pytest.LogCaptureFixture
 
 
 def test_reads_of_the_core_are_cut() -> None:
-    """Checklist 122: reads need the exec right of get or get-config, and show what may be read."""
+    """Checklist 122: reads need the exec right of the RPC that they came by, and show what may be read."""
     with ruled(rule("deny", path="/toy:status"), read_default="permit") as (toy, _):
         session = toy.session(ANN)
         tree = toy.dispatch.read(Get(), session).tree
         assert "toy:status" not in tree
         assert "toy:store" in tree
-        toy.dispatch.access = access(rule("deny", rpc_name="get-config"))
-        toy.dispatch.read(Get(), session)
-        with pytest.raises(Denied):
-            toy.dispatch.read(Get(content=Content.CONFIG), session)
+        config = Get(content=Content.CONFIG, datastore=Datastore.RUNNING, rpc=("ietf-netconf", "get-config"))
+        data = Get(datastore=Datastore.RUNNING, rpc=("ietf-netconf-nmda", "get-data"))
+        for module, name in (config.rpc, data.rpc):
+            toy.dispatch.access = access(rule("deny", module_name=module, rpc_name=name), rule())
+            toy.dispatch.read(Get(), session)
+            for request in (config, data):
+                if request.rpc == (module, name):
+                    with pytest.raises(Denied):
+                        toy.dispatch.read(request, session)
+                else:
+                    toy.dispatch.read(request, session)
 
 
 @pytest.mark.parametrize(

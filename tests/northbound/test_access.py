@@ -16,7 +16,7 @@ from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.datastore import StoredConfigurationError
 from agent.core.nacm import NACM
-from agent.core.requests import Content, Edit, Get
+from agent.core.requests import Content, Datastore, Edit, Get
 from agent.core.sessions import User
 from agent.core.tree import Tree
 from agent.errors import RequestError
@@ -66,6 +66,7 @@ def test_the_table_that_a_new_agent_has(rig: Rig) -> None:
     reading = {
         "ietf-netconf:get",
         "ietf-netconf:get-config",
+        "ietf-netconf-nmda:get-data",
         "ietf-netconf:close-session",
         "ietf-netconf-monitoring:get-schema",
     }
@@ -263,7 +264,9 @@ def test_the_example_of_the_documentation_works(rig: Rig) -> None:
     assert error_of(lambda: read(rig, kim)).tag == "access-denied"
     rig.dispatch.submit(Edit(edits), rig.session(ADMIN)).result(SECONDS)
     assert set(read(rig, kim)) == {LICENSING}
-    assert error_of(lambda: read(rig, kim, Content.CONFIG)).tag == "access-denied"
+    for rpc in (("ietf-netconf", "get-config"), ("ietf-netconf-nmda", "get-data")):
+        config = Get(content=Content.CONFIG, datastore=Datastore.RUNNING, rpc=rpc)
+        assert error_of(lambda config=config: rig.dispatch.read(config, rig.session(kim))).tag == "access-denied"
 
 
 def test_a_rule_that_no_longer_fits_stops_the_start() -> None:

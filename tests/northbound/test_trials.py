@@ -11,6 +11,7 @@ from agent import app
 from agent.codec import xml
 from agent.core.requests import Commit, Copy, Datastore, Discard, Edit, Invoke
 from agent.core.sessions import Session
+from agent.northbound.access import initial
 from tests.northbound.kit import ADMIN, SECONDS, Rig
 
 CONFIG = "cisco-smart-license:licensing"
@@ -112,13 +113,13 @@ def test_without_the_option_there_is_none(tmp_path: Path) -> None:
 
 
 def test_factory_reset_of_the_configuration(tmp_path: Path) -> None:
-    """RFC 8808: the configuration is empty again; usage and settings follow, nothing else of the agent is reset."""
+    """RFC 8808: settings and access rules are those of a new agent; nothing else of it is reset."""
     rig = Rig.sqlite(tmp_path / "agent.db")
     rig.use("advantage", 3)
     edit(rig, rig.session(), Datastore.RUNNING, "a")
     node = rig.schema.rpcs["ietf-factory-default", "factory-reset"]
     rig.dispatch.submit(Invoke(node, {}), rig.session(ADMIN)).result(SECONDS)
-    assert rig.dispatch.running.tree == {}
+    assert rig.dispatch.running.tree == initial()
     assert rig.state.settings.custom_id is None
     assert sum(use.count for use in rig.state.licences.values()) == 3
     rig.end()

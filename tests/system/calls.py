@@ -48,7 +48,7 @@ class Caller:
     profile: Profile
     state: State
 
-    def invoke(self, name: str, user: User = ADMIN, **given: Any) -> Tree:
+    def invoke(self, name: str, user: User = ADMIN, /, **given: Any) -> Tree:
         """Call an RPC; its output. `_` in the names of its leaves stands for `-`."""
         raise NotImplementedError
 
@@ -170,6 +170,11 @@ def _reset(life: Caller, name: str) -> None:
         life.saving(name, discard=discard)
 
 
+def _explain(life: Caller, name: str) -> None:
+    target = life.choose.choice(("/cisco-smart-license:licensing/config/custom-id", "/cisco-smart-license:nowhere"))
+    life.invoke(name, user="ada", operation="update", target=target)
+
+
 REQUESTS: Mapping[str, tuple[int, Request]] = {
     "record-usage": (30, _record),
     "close-reports": (8, _plain),
@@ -194,6 +199,7 @@ REQUESTS: Mapping[str, tuple[int, Request]] = {
     "authorization-code-return-online": (2, _admin),
     "authorization-code-return-offline": (2, lambda life, name: life.saving(name)),
     "factory-reset": (4, _reset),
+    "explain-access": (1, _explain),
 }
 """Every RPC of both modules."""
 

@@ -194,7 +194,7 @@ class Life(Caller):
         finally:
             self.agent.dispatch.sessions.close(session)
 
-    def invoke(self, name: str, user: User = ADMIN, **given: Any) -> Tree:
+    def invoke(self, name: str, user: User = ADMIN, /, **given: Any) -> Tree:
         module = next(module for module in MODULES if (module, name) in self.schema.rpcs)
         node = self.schema.rpcs[module, name]
         tree = {member.replace("_", "-"): value for member, value in given.items()}

@@ -96,7 +96,7 @@ class Remote(Caller):
         self.sessions[ADMIN].edit_config(target="running", config=EDIT % given)
         self.custom_id = given
 
-    def invoke(self, name: str, user: User = ADMIN, **given: Any) -> Tree:
+    def invoke(self, name: str, user: User = ADMIN, /, **given: Any) -> Tree:
         if name in ("factory-reset", "record-usage"):
             # what was answered before holds no more, or may not
             self.counts.pop(given.get("license", ""), None)
