@@ -69,6 +69,7 @@ def test_the_table_that_a_new_agent_has(rig: Rig) -> None:
         "ietf-netconf-nmda:get-data",
         "ietf-netconf:close-session",
         "ietf-netconf-monitoring:get-schema",
+        "notifications:create-subscription",
     }
     everything = {f"{module}:{name}" for module, name in rig.schema.rpcs}
     expected = {
