@@ -14,6 +14,7 @@ from agent.clock import Clock
 from agent.core.differences import Difference, differences
 from agent.core.hub import Hub
 from agent.core.path import of, to_instance_identifier
+from agent.core.providers import UnitOfWork
 from agent.core.requests import Datastore
 from agent.core.schema import Schema
 from agent.core.sessions import Session
@@ -34,7 +35,7 @@ REASONS: Final = frozenset({"closed", "killed", "dropped", "timeout", "bad-hello
 
 
 class BaseEvents:
-    """Makes and publishes them; where nobody listens nothing is computed."""
+    """Makes and publishes them; where nobody listens and none is logged, nothing is computed."""
 
     def __init__(self, schema: Schema, hub: Hub, clock: Clock) -> None:
         self._schema = schema
@@ -42,30 +43,34 @@ class BaseEvents:
         self._clock = clock
         self._served = MODULE in schema.modules
 
-    @property
-    def wanted(self) -> bool:
+    def wants(self, name: str) -> bool:
         """Whether there is any sense in telling."""
-        return self._served and self._hub.watched
+        return self._served and self._hub.wants(MODULE, name)
 
-    def changed(self, event: Changed | TrialEvent) -> None:
-        """What `Datastores.watch` hands out."""
-        if not self.wanted:
-            return
+    def announce(self, event: Changed | TrialEvent, unit: UnitOfWork | None) -> Callable[[], None]:
+        """Put what a change of configuration gives to tell into its unit of work; call what is returned afterwards.
+
+        Without a unit (nothing had to be made durable) it is kept in one of its own then.
+        """
         if isinstance(event, TrialEvent):
-            tree = {**_user(event.session), "confirm-event": event.event}
-            if event.timeout is not None:
-                tree["timeout"] = event.timeout
-            self._publish("netconf-confirmed-commit", tree)
-        elif event.datastore in (Datastore.RUNNING, Datastore.STARTUP):
-            self._publish("netconf-config-change", self._change(event))
+            name, told = "netconf-confirmed-commit", True
+        else:
+            name, told = "netconf-config-change", event.datastore in (Datastore.RUNNING, Datastore.STARTUP)
+        if not (told and self.wants(name)):
+            return _nothing
+        tree = self._trial(event) if isinstance(event, TrialEvent) else self._change(event)
+        now = self._clock.now()
+        if unit is None:
+            return lambda: self._hub.publish(MODULE, name, tree, now)
+        return self._hub.stage(MODULE, name, tree, now, unit)
 
     def started(self, session: Session) -> None:
-        if self.wanted and _is_netconf(session):
+        if _is_netconf(session) and self.wants("netconf-session-start"):
             self._publish("netconf-session-start", _user(session))
 
     def ended(self, session: Session, reason: str, killer: Session | None = None) -> None:
         """`reason` is that of the front end (RFC 6470 section 2.2); `killer` is who ended it by kill-session."""
-        if not (self.wanted and _is_netconf(session)):
+        if not (_is_netconf(session) and self.wants("netconf-session-end")):
             return
         tree = _user(session)
         if killer is not None:
@@ -78,6 +83,13 @@ class BaseEvents:
     def _publish(self, name: str, tree: Tree) -> None:
         self._hub.publish(MODULE, name, tree, self._clock.now())
 
+    @staticmethod
+    def _trial(event: TrialEvent) -> Tree:
+        tree = {**_user(event.session), "confirm-event": event.event}
+        if event.timeout is not None:
+            tree["timeout"] = event.timeout
+        return tree
+
     def _change(self, event: Changed) -> Tree:
         changed_by = {"server": [None]} if event.session is None else _user(event.session)
         tree: Tree = {"changed-by": changed_by, "datastore": event.datastore.value}
@@ -88,6 +100,10 @@ class BaseEvents:
         if edits:
             tree["edit"] = edits
         return tree
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 def _edits(old: Tree, new: Tree, schema: Schema) -> list[tuple[Path, str]]:

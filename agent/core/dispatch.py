@@ -29,6 +29,7 @@ from agent.core.loop import Loop
 from agent.core.nacm import NACM
 from agent.core.path import to_instance_identifier
 from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
+from agent.core.replay import EventLog
 from agent.core.requests import (
     Change,
     Commit,
@@ -102,16 +103,19 @@ class Dispatch:
         factory: Tree | None = None,
         startup: bool = False,
         streams: Sequence[Stream] = (),
+        event_log: EventLog | None = None,
     ) -> None:
         """`begin` opens a unit of work of the store; `stored` and `documents` are what it last kept as configuration.
 
         `files` reaches the files that URLs name, `factory` is the factory default configuration, `startup` whether a
-        startup datastore is offered, `streams` the event streams beside NETCONF.
+        startup datastore is offered, `streams` the event streams beside NETCONF, `event_log` keeps events for replay.
 
         Raises IncompleteError, StoredConfigurationError.
         """
         self.hub = Hub()
-        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams)
+        if event_log is not None:
+            self.hub.keep(event_log, event_log.bounds().last)
+        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log)
         if schema.find(STREAMS_STATE) is not None:
             providers = replace(
                 providers,
@@ -156,7 +160,7 @@ class Dispatch:
             factory=factory,
             startup=startup,
         )
-        self.datastores.watch(self._base_events.changed)
+        self.running.announce = self._base_events.announce
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
@@ -315,7 +319,7 @@ class Dispatch:
 
     def opened(self, session: Session) -> None:
         """A session has begun: those who listen are told."""
-        if self._base_events.wanted:
+        if self._base_events.wants("netconf-session-start"):
             self.loop.submit(lambda: self._base_events.started(session))
 
     def closed(self, session: Session, reason: str) -> Future[None]:

@@ -12,10 +12,10 @@ import logging
 import threading
 from typing import Final
 
-from agent.clock import Clock
+from agent.clock import Clock, date_and_time
 from agent.core.access import Access
-from agent.core.event_filter import EventFilter
 from agent.core.hub import Event, Hub
+from agent.core.replay import EventLog
 from agent.core.requests import Subscribe
 from agent.core.schema import Schema
 from agent.core.sessions import Session
@@ -25,7 +25,10 @@ from agent.errors import refuse
 log = logging.getLogger(__name__)
 
 RECENT: Final = 4096
-"""Events that are kept for subscribers who have not taken them yet."""
+"""Events that are kept in memory for subscribers who have not taken them yet; older ones are read from the log."""
+
+LONGEST_WAIT: Final = 60.0
+"""Real seconds after which a stopTime is looked at again: the clock may have been set."""
 
 MODULE = "nc-notifications"
 STATE = f"/{MODULE}:netconf"
@@ -51,27 +54,36 @@ NETCONF = Stream("NETCONF", "All events of this server.")
 
 
 class Streams:
-    """The streams of one server, and the events that happened since the first of the present subscribers came.
+    """The streams of one server, and its recent events since the first of the present subscribers came.
 
     Events arrive on one thread; subscriptions are read on any.
     """
 
     def __init__(
-        self, schema: Schema, hub: Hub, access: Callable[[], Access], clock: Clock, more: Sequence[Stream] = ()
+        self,
+        schema: Schema,
+        hub: Hub,
+        access: Callable[[], Access],
+        clock: Clock,
+        more: Sequence[Stream] = (),
+        kept: EventLog | None = None,
     ) -> None:
-        """`more` are the streams beside NETCONF."""
+        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay."""
         self.schema = schema
         self.clock = clock
         self.streams = {stream.name: stream for stream in (NETCONF, *more)}
         self._hub = hub
         self._access = access
+        self._log = kept
         self._lock = threading.Lock()
         self._recent: dict[int, Event] = {}
         self._wakers: tuple[Callable[[], None], ...] = ()
         self._open = 0
         self._leave: Callable[[], None] | None = None
-        self.last = 0
-        """The number of the latest event."""
+        self.last = hub.last
+        """The number of the latest event that was published."""
+        self.oldest = hub.last + 1
+        """From this number on events are in memory."""
 
     # For front ends
 
@@ -82,14 +94,30 @@ class Streams:
             known = ", ".join(self.streams)
             message = f"there is no stream {request.stream[:80]!r}: the streams are {known}"
             raise refuse("invalid-value", message, type="protocol", bad_element="stream")
-        if request.start is not None:
-            message = f"the stream {stream.name} has no replay: leave startTime out"
-            raise refuse("operation-failed", message, type="protocol")
+        position = self._before(request.start)
         with self._lock:
             self._open += 1
             if self._leave is None:
+                # what happens from here on is kept; what happened before is in the log
+                self._recent.clear()
+                self.last = self._hub.last
+                self.oldest = self.last + 1
                 self._leave = self._hub.subscribe(self._take)
-            return Subscription(self, stream, request, session, self.last)
+            upto = self.last
+        return Subscription(self, stream, request, session, upto if position is None else position, upto)
+
+    def _before(self, start: float | None) -> int | None:
+        """The number before the first event of a replay, None where none is asked for. Raises RequestError."""
+        if start is None:
+            return None
+        if start > self.clock.now():
+            message = "startTime lies in the future: leave it out to have events from now on"
+            raise refuse("bad-element", message, type="protocol", bad_element="startTime")
+        if self._log is None or not self._log.limits.entries:
+            message = "no stream has a replay here: leave startTime out"
+            raise refuse("operation-failed", message, type="protocol")
+        first = self._log.since(start)
+        return None if first is None else first - 1
 
     def wake(self, waker: Callable[[], None]) -> Callable[[], None]:
         """Have `waker` called after each event, on the publisher's thread; the call that is returned ends that."""
@@ -108,6 +136,14 @@ class Streams:
         """The event of that number while it is kept."""
         return self._recent.get(number)
 
+    def logged(self, number: int, limit: int) -> list[Event]:
+        """At most `limit` events of the log with a higher number."""
+        return [] if self._log is None else self._log.after(number, limit)
+
+    def ending(self, name: str) -> Event:
+        """replayComplete or notificationComplete, for one subscriber."""
+        return Event(MODULE, name, {}, self.clock.now())
+
     def permits(self, session: Session, event: Event) -> bool:
         """Whether the user of the session may be told (RFC 8341 section 3.4.6)."""
         node = self.schema.notifications.get((event.module, event.name))
@@ -123,17 +159,26 @@ class Streams:
                 self._recent.clear()
 
     def _take(self, event: Event) -> None:
-        number = self.last + 1
-        self._recent[number] = event
-        self._recent.pop(number - RECENT, None)
-        self.last = number
+        self._recent[event.number] = event
+        if len(self._recent) > RECENT:
+            dropped = next(iter(self._recent))
+            self.oldest = dropped + 1
+            del self._recent[dropped]
+        self.last = event.number
         for waker in self._wakers:
             waker()
 
     # The state of the streams: agent.core.providers.StateProvider of `STATE`
 
     def read(self) -> Tree:
-        return {"streams": {"stream": [_entry(stream) for stream in self.streams.values()]}}
+        replay: Tree = {"replaySupport": False}
+        if self._log is not None and self._log.limits.entries:
+            bounds = self._log.bounds()
+            replay = {"replaySupport": True, "replayLogCreationTime": date_and_time(bounds.created)}
+            if bounds.aged is not None:
+                replay["replayLogAgedTime"] = date_and_time(bounds.aged)
+        entries = [{"name": one.name, "description": one.description, **replay} for one in self.streams.values()]
+        return {"streams": {"stream": entries}}
 
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
         """Nothing here is marked."""
@@ -142,39 +187,73 @@ class Streams:
 class Subscription:
     """One subscriber's place in a stream. Belongs to one thread."""
 
-    def __init__(self, streams: Streams, stream: Stream, request: Subscribe, session: Session, position: int) -> None:
+    def __init__(
+        self, streams: Streams, stream: Stream, request: Subscribe, session: Session, position: int, upto: int
+    ) -> None:
+        """Events after `position` are wanted; those up to `upto` are a replay."""
         self._streams = streams
         self._stream = stream
-        self._filter: EventFilter | None = request.filter
+        self._request = request
         self._session = session
         self._position = position
+        self._upto = upto
+        self._replaying = request.start is not None
         self._closed = False
+        self.complete = False
+        """Whether its stopTime is over, and all has been given."""
 
     def take(self, limit: int) -> list[Event]:
-        """The next events for this subscriber, in order; at most `limit` are looked at, and none is given twice."""
-        streams, found = self._streams, []
-        last = min(streams.last, self._position + limit)
-        missed = 0
-        for number in range(self._position + 1, last + 1):
-            event = streams.event(number)
-            if event is None:
-                missed += 1
-            elif self._wants(event):
-                found.append(event)
-        self._position = last
-        if missed:
-            log.warning("session %d is too slow: it has missed up to %d notifications", self._session.id, missed)
+        """The next events for this subscriber, in order; at most `limit` are looked at, and none is given twice.
+
+        The ends of a replay and of the subscription are events too.
+        """
+        if self.complete:
+            return []
+        found = [event for event in self._next(limit) if self._wants(event)]
+        if self._replaying and self._position >= self._upto:
+            self._replaying = False
+            found.append(self._streams.ending("replayComplete"))
+        stop = self._request.stop
+        if stop is not None and not self._replaying and not self.behind and self._streams.clock.now() >= stop:
+            self.complete = True
+            found.append(self._streams.ending("notificationComplete"))
         return found
+
+    def _next(self, limit: int) -> list[Event]:
+        """The next events whatever they are: from the log in a replay and where they are not recent any more."""
+        streams = self._streams
+        last = self._upto if self._replaying else streams.oldest - 1
+        if self._position < last:
+            events = [event for event in streams.logged(self._position, limit) if event.number <= last]
+            reached = events[-1].number if len(events) == limit else last
+            if not events and not self._replaying:
+                log.warning("session %d is too slow: it has missed notifications", self._session.id)
+            self._position = reached
+            return events
+        last = min(streams.last, self._position + limit)
+        recent = (streams.event(number) for number in range(self._position + 1, last + 1))
+        self._position = last
+        return [event for event in recent if event is not None]
 
     @property
     def behind(self) -> bool:
         """Whether there are events that were not looked at yet."""
-        return self._position < self._streams.last
+        return not self.complete and (self._replaying or self._position < self._streams.last)
+
+    def seconds_left(self) -> float | None:
+        """Real seconds until `take` has to be called though nothing has happened; None: never."""
+        stop, clock = self._request.stop, self._streams.clock
+        if stop is None:
+            return None
+        return min(max(clock.wall_seconds(stop - clock.now()), 0.0), LONGEST_WAIT)
 
     def _wants(self, event: Event) -> bool:
+        start, stop, wanted = self._request.start, self._request.stop, self._request.filter
+        if (start is not None and event.time < start) or (stop is not None and event.time > stop):
+            return False
         if not self._stream.carries(event):
             return False
-        if self._filter is not None and not self._filter.passes(event, self._streams.schema):
+        if wanted is not None and not wanted.passes(event, self._streams.schema):
             return False
         return self._streams.permits(self._session, event)
 
@@ -183,7 +262,3 @@ class Subscription:
         if not self._closed:
             self._closed = True
             self._streams.closed()
-
-
-def _entry(stream: Stream) -> Tree:
-    return {"name": stream.name, "description": stream.description, "replaySupport": False}

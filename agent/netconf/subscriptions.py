@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+import contextlib
+from datetime import datetime
 from typing import Final
 from weakref import WeakKeyDictionary
 
 from lxml.etree import _Element as Element
 
+from agent.clock import date_and_time
 from agent.codec import xml
 from agent.core.event_filter import EventFilter, SubtreeFilter, XPathEventFilter
 from agent.core.hub import Event
@@ -97,9 +99,10 @@ def message(event: Event, schema: Schema) -> bytes:
     """The event as one message, made for the first who wants it and kept with it (RFC 5277 section 4)."""
     made = event.kept.get("netconf")
     if made is None:
-        node = schema.notifications[event.module, event.name]
-        body = b"".join(xml.encode_wrapped(event.tree, node)) if event.tree else _empty(node.name, node.namespace)
-        moment = timestamp(event.time)
+        body = event.kept.get("xml")
+        if body is None:
+            body = event.kept["xml"] = content(event, schema)
+        moment = date_and_time(event.time)
         made = b'<notification xmlns="%s"><eventTime>%s</eventTime>%s</notification>' % (
             NOTIFICATION.encode(),
             moment.encode(),
@@ -109,14 +112,14 @@ def message(event: Event, schema: Schema) -> bytes:
     return made
 
 
+def content(event: Event, schema: Schema) -> bytes:
+    """The event itself as one element: what the log keeps."""
+    node = schema.notifications[event.module, event.name]
+    return b"".join(xml.encode_wrapped(event.tree, node)) if event.tree else _empty(node.name, node.namespace)
+
+
 def _empty(name: str, namespace: str) -> bytes:
     return f'<{name} xmlns="{xml.escape_attribute(namespace)}"/>'.encode()
-
-
-def timestamp(seconds: float) -> str:
-    """UTC, to the millisecond where the time is not a whole second; never later than the time itself."""
-    moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
-    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
 
 
 # Delivery
@@ -178,7 +181,7 @@ class Delivery:
         self._send = send
 
     async def run(self) -> None:
-        """For as long as it is not cancelled; the subscription stays to be closed."""
+        """Returns when the subscription is complete; it stays to be closed."""
         more, bell = asyncio.Event(), _bell(self._streams)
         bell.add(more)
         try:
@@ -190,7 +193,11 @@ class Delivery:
                 if self._subscription.behind:
                     await asyncio.sleep(0)
                     continue
-                await more.wait()
+                if self._subscription.complete:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._subscription.seconds_left()):
+                        await more.wait()
         finally:
             bell.discard(more)
 

@@ -53,7 +53,7 @@ def data(reply: etree._Element) -> etree._Element:
 
 
 def shape(element: etree._Element) -> object:
-    """An element's children as (local name with t: or m: for its module, text or shape); without the list of streams."""
+    """An element's children as (local name with t: or m: for its module, text or shape); no list of streams."""
     prefixes = {TOY: "t:", MORE: "m:", NC: "nc:"}
     result = []
     for one in element:
