@@ -126,7 +126,11 @@ class Datastores:
         old = self.running.tree
         new = old if target is None else target
         told = [Changed(Datastore.RUNNING, None, old, new)] if new != old else []
-        self.running.put(new, beside, told)
+        try:
+            self.running.put(new, beside, told)
+        except RequestError as error:
+            message = f"the configuration that a start goes back to is refused: {error}"
+            raise StoredConfigurationError(message) from error
         self._interrupted = None
         self._startup_kept = self.offers_startup
 
@@ -144,7 +148,7 @@ class Datastores:
         source, target = request.source, request.target
         if source == target:
             raise refuse("invalid-value", "source and target are the same: nothing to copy", type="protocol")
-        # saving running needs the right to this operation only; otherwise nothing unreadable is copied (RFC 8341 section 3.2.6)
+        # saving running needs the right to the operation only; nothing else copies what is unreadable (RFC 8341 3.2.6)
         saving = (source, target) == (Datastore.RUNNING, Datastore.STARTUP)
         mode = request.defaults or WithDefaults.EXPLICIT
         if mode is WithDefaults.REPORT_ALL_TAGGED and not isinstance(target, Url):
@@ -227,7 +231,7 @@ class Datastores:
         if request.parts:
             if trial is not None:
                 trial.check_owner(session)
-            # what a session may not read is not there for it (RFC 5717 asks for the right to read what is locked)
+            # what a session may not read is not there for it, and cannot be locked either (decision 0053)
             return self.locks.take_parts(self._readable(session, self.running.tree), request.parts, session, now)
         target = request.target
         self._check_writable(target)
@@ -335,9 +339,10 @@ class Datastores:
     def _allow(self, target: Datastore, old: Tree, new: Tree, session: Session) -> None:
         """Whether the session may make this change. Raises RequestError."""
         if new is not old and new != old:
+            # rights first: who has none is not told of locks
+            self._authorize(session, old, new)
             if target is Datastore.RUNNING:
                 self.locks.check_parts(old, new, session)
-            self._authorize(session, old, new)
 
     def _set_candidate(self, new: Tree | None, session: Session) -> None:
         old, running = self.tree(Datastore.CANDIDATE), self.running.tree

@@ -110,7 +110,7 @@ class _Guard:
 
 
 class GuardedRows:
-    """The readable part of a list that lives in a store (agent.core.tree.Rows, whose entries may be cut down already)."""
+    """The readable part of a list that lives in a store (agent.core.tree.Rows, whose entries may be parts already)."""
 
     def __init__(self, rows: Any, node: Node, rights: Rights, at: Keys, picks: Sequence[Pick] | None) -> None:
         self.marked: str | None = rows.marked

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agent import app
+from agent.codec import json as json_codec
 from agent.codec import xml
-from agent.core.requests import Commit, Copy, Datastore, Discard, Edit, Invoke
-from agent.core.sessions import Session
+from agent.core.datastore import Running, StoredConfigurationError
+from agent.core.datastores import STARTUP
+from agent.core.nacm import NACM
+from agent.core.requests import Commit, Copy, Datastore, Delete, Discard, Edit, Get, Invoke
+from agent.core.sessions import Session, User
 from agent.northbound.access import initial
 from tests.northbound.kit import ADMIN, SECONDS, Rig
 
 CONFIG = "cisco-smart-license:licensing"
+GUEST = User("gus", frozenset({"guest"}))
 
 
 def edit(rig: Rig, session: Session, target: Datastore, custom_id: str, *levels: str) -> None:
@@ -123,3 +130,87 @@ def test_factory_reset_of_the_configuration(tmp_path: Path) -> None:
     assert rig.state.settings.custom_id is None
     assert sum(use.count for use in rig.state.licences.values()) == 3
     rig.end()
+
+
+def ruled(rig: Rig, target: Datastore, user: User, default: str) -> None:
+    """Set what may be read where no rule decides."""
+    namespace = rig.schema.modules["ietf-netconf-acm"].namespace
+    text = f'<config><nacm xmlns="{namespace}"><read-default>{default}</read-default></nacm></config>'
+    request = Edit(xml.decode_config(xml.parse(text.encode()), rig.schema), target)
+    rig.dispatch.submit(request, rig.session(user)).result(SECONDS)
+
+
+def reads(rig: Rig) -> bool:
+    """Whether somebody for whom there is a right to call get, but no rule about data, sees the licences."""
+    return CONFIG in rig.dispatch.read(Get(), rig.session(GUEST)).tree
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Rig]:
+    """An agent on which guests may call get."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    node = {"name": "get", "rpc-name": "get", "access-operations": "exec", "action": "permit"}
+    rules = {NACM: {"rule-list": [{"name": "guests", "group": ["guest"], "rule": [node]}]}}
+    rig.dispatch.submit(Edit(json_codec.decode_config(rules, rig.schema.root)), rig.session()).result(SECONDS)
+    yield rig
+    rig.end()
+
+
+@pytest.mark.parametrize("end", ["crash", "time", "session", "confirmed"])
+def test_access_rules_on_trial(guarded: Rig, end: str) -> None:
+    """Checklist 108, 111, 122: rules hold from the confirmed commit on, and go with it; confirmed ones stay."""
+    rig, session = guarded, guarded.session()
+    ruled(rig, Datastore.CANDIDATE, ADMIN, "permit")
+    assert not reads(rig)
+    rig.dispatch.submit(Commit(confirmed=True, timeout=30), session).result(SECONDS)
+    assert reads(rig)
+    match end:
+        case "crash":
+            rig.restart(crash=True)
+        case "time":
+            rig.clock.at += 30
+            for _ in range(2):
+                rig.dispatch.loop.submit(lambda: None).result(SECONDS)
+        case "session":
+            rig.dispatch.closed(session, "dropped").result(SECONDS)
+        case "confirmed":
+            rig.dispatch.submit(Commit(), session).result(SECONDS)
+            rig.restart(crash=True)
+    assert reads(rig) is (end == "confirmed")
+    assert rig.dispatch.running.tree[NACM]["read-default"] == ("permit" if end == "confirmed" else "deny")
+
+
+def test_access_rules_at_a_start_from_startup(guarded: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`run --startup`: the rules are those of startup from the first request on; deleted, those of a new agent."""
+    build = app.build
+    monkeypatch.setattr(app, "build", lambda **parts: build(**parts, startup=True))
+    rig = guarded
+    rig.restart()
+    ruled(rig, Datastore.RUNNING, ADMIN, "permit")
+    assert reads(rig)
+    rig.restart(crash=True)
+    assert not reads(rig)
+    ruled(rig, Datastore.RUNNING, ADMIN, "permit")
+    rig.dispatch.submit(Copy(Datastore.RUNNING, Datastore.STARTUP), rig.session()).result(SECONDS)
+    rig.restart(crash=True)
+    assert reads(rig)
+    rig.dispatch.submit(Delete(Datastore.STARTUP), rig.session()).result(SECONDS)
+    rig.restart()
+    assert rig.dispatch.running.tree == initial()
+
+
+def test_rules_in_startup_that_fit_no_model_stop_the_start(guarded: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever validates, the start ends with a line that says so, and not with rules that are half understood."""
+    build = app.build
+    monkeypatch.setattr(app, "build", lambda **parts: build(**parts, startup=True))
+    rule = {"name": "r", "path": "/slp-agent:gone", "action": "deny"}
+    unit = guarded.store.begin()
+    unit.put_document(
+        STARTUP, json.dumps({NACM: {"rule-list": [{"name": "l", "group": ["*"], "rule": [rule]}]}}).encode()
+    )
+    unit.commit()
+    monkeypatch.setattr(Running, "valid", lambda running, tree: tree)
+    with pytest.raises(StoredConfigurationError, match="slp-agent:gone"):
+        guarded.restart()
+    # so that the fixture finds something to stop
+    guarded.dispatch.loop.start()

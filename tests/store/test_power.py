@@ -251,7 +251,7 @@ def test_an_upgrade_is_taken_whole_or_not_at_all(root: Path, seed: int) -> None:
 def test_init_leaves_a_whole_folder_or_one_that_is_not_taken_for_one(root: Path, seed: int) -> None:
     """Once it has ended, all that it made is there, the folders above it included."""
     taken = 0
-    for _, ended in survivors(root, seed, lambda: make_folder(root, "new/deep/device"), each=1):
+    for _, ended in survivors(root, seed, lambda: make_folder(root, "new/deep/device", factory=True), each=1):
         try:
             folder = StateFolder.open(root / "new/deep/device")
         except StateFolderError:
@@ -266,6 +266,7 @@ def test_init_leaves_a_whole_folder_or_one_that_is_not_taken_for_one(root: Path,
         assert (folder.path / HOST_KEY_FILE).read_text() == host_public_key(keys) + "\n"
         moment = examine(folder.path)
         assert moment.state.anchors
+        assert moment.state.policies["factory"].terms.name == "Shipped"
         assert [account.name for account in moment.users[1]] == ["admin"]
     assert taken
 

@@ -19,6 +19,7 @@ from agent.licensing.state import State
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, Keystore, open_key_file
 from agent.store.memory import MemoryStore
+from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore, SqliteUnit
 from agent.store.users import Account, Cost, Users
 from tests.licensing.kit import YEARS
@@ -88,8 +89,8 @@ class Ledger:
 class WitnessedStore(SqliteStore):
     """A SqliteStore whose units stand in a ledger."""
 
-    def __init__(self, path: Path, journal_key: bytes, ledger: Ledger) -> None:
-        super().__init__(path, journal_key)
+    def __init__(self, path: Path, journal_key: bytes, on_damage: OnDamage | None = None, *, ledger: Ledger) -> None:
+        super().__init__(path, journal_key, on_damage)
         self.ledger = ledger
 
     def begin(self) -> SqliteUnit:

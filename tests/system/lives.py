@@ -26,14 +26,16 @@ from agent.core.schema import Schema
 from agent.core.select import Pick
 from agent.core.sessions import Session, User
 from agent.core.tree import Tree
+from agent.formats.documents import PolicyTerms
 from agent.licensing.commands import InstallAnchors
+from agent.licensing.profile import parse_profile
 from agent.licensing.state import State
 from agent.northbound import commit
 from agent.store.folder import StateFolder
 from agent.store.keystore import JOURNAL, Keystore, open_key_file
 from agent.store.users import Account, Users
 from agent.transport.files import Folders
-from tests.licensing.kit import DAY, T0, Authority
+from tests.licensing.kit import DAY, T0, Authority, Device
 from tests.system.calls import ADMIN, COLLECTOR, MODULES, REQUESTS, Caller
 from tests.system.ledger import CHEAP, Ledger, WitnessedStore
 from tests.transport.rig import PROFILE, HandClock
@@ -59,10 +61,14 @@ CONFIGS: tuple[Tree, ...] = (
 )
 
 
-def make_folder(root: Path, name: str = "device") -> Path:
-    """A state folder below `root` as init makes it, with its key file outside it."""
-    profile = root / "profile.toml"
+def make_folder(root: Path, name: str = "device", *, factory: bool = False) -> Path:
+    """A state folder below `root` as init makes it, with its key file outside it; `factory`: with a policy put in."""
+    profile, file = root / "profile.toml", root / "factory.xml"
     profile.write_text(PROFILE)
+    if factory:
+        authority, clock = Authority(), HandClock()
+        device = Device(parse_profile(PROFILE, str(profile)).with_serial("9LIFE"), int(clock.now()))
+        file.write_bytes(authority.file(authority.policy(device, PolicyTerms("Shipped"), "factory")))
     made = setup.initialise(
         root / name,
         clock=HandClock(),
@@ -73,8 +79,10 @@ def make_folder(root: Path, name: str = "device") -> Path:
         lab=False,
         key_file=root / "device.key",
         tls_names=["device.example"],
+        factory_file=file if factory else None,
     )
     profile.unlink()
+    file.unlink(missing_ok=True)
     return made.folder.path
 
 
@@ -126,7 +134,7 @@ class Life(Caller):
         self._open.enter_context(folder.hold())
         self.keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
         self.profile = setup.load_profile(folder)
-        self.store = WitnessedStore(folder.database, self.keys.get(JOURNAL), self.ledger)
+        self.store = WitnessedStore(folder.database, self.keys.get(JOURNAL), ledger=self.ledger)
         # a close that the disk refuses has closed it all the same
         self._open.callback(_quietly, self.store.close)
         self.users = Users(folder.database, self.keys.get(JOURNAL), CHEAP)

@@ -28,6 +28,20 @@ def at_the_shell(typed: Callable[[str], str], folder: str) -> None:
         assert told.endswith("done\n") or (told.startswith("slp-agent: refused: ") and told.endswith("code 1\n")), told
 
 
+def manage(typed: Callable[[str], str], folder: str, lines: list[str]) -> None:
+    """The lines on users and access rules end well in their order; the user's key is in the current folder."""
+    typed("ssh-keygen -q -t ed25519 -N '' -f id_ed25519")
+    told: dict[str, str] = {}
+    for line in lines:
+        fingerprint = re.search(r"SHA256:\S+", told.get("slp-agent user key list collector", ""))
+        line = line.replace("SHA256:FINGERPRINT", fingerprint[0] if fingerprint else "")
+        told[line.partition("#")[0].strip()] = typed(f"{folder}\n{line}")
+    explained = [text for line, text in told.items() if "access explain" in line]
+    assert [text.split()[0] for text in explained] == ["permitted", "denied"]
+    assert "collector" in told["slp-agent user list"]
+    assert "collector" not in typed(f"{folder}\nslp-agent user list")
+
+
 def test_first_session(tmp_path: Path) -> None:
     """Every command of the session ends well, and so does each Python snippet."""
     _, _, session = README.partition("## A first session")
@@ -56,8 +70,9 @@ def test_first_session(tmp_path: Path) -> None:
             return text.replace("port=8300", f"port={device.address[1]}")
 
         rest = [ported(line) for line in commands if line not in (init, run)]
-        before = [line for line in rest if not line.startswith("SLP_PASSWORD") and "user add" not in line]
         (add,) = [line for line in rest if "user add" in line]
+        managing = [line for line in rest if re.match("slp-agent (user|access) ", line) and line != add]
+        before = [line for line in rest if not line.startswith("SLP_PASSWORD") and line not in (add, *managing)]
         pull, install = [line for line in rest if line.startswith("SLP_PASSWORD")]
         shown = typed("\n".join(before))
         for part in ("voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy"):
@@ -70,5 +85,6 @@ def test_first_session(tmp_path: Path) -> None:
         (file,) = typed(f"{before[0]}\n{add}\n{pull}").split()
         assert '"payload"' in (tmp_path / file).read_text()
         at_the_shell(typed, before[0])
+        manage(typed, before[0], managing)
         # the file comes from an authority, which test_operator.py has
         assert "scripts/install_code.py" in install
