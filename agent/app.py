@@ -210,6 +210,7 @@ def build(
         event_log=events,
     )
     monitoring.watch(dispatch.sessions, dispatch.datastores)
+    settings.event_log = events
     settings.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, profile)
     return Agent(dispatch, committer, announced, tell.notifier, settings, rekey)

@@ -63,3 +63,21 @@ def test_the_licensing_stream_replays_over_a_restart(make: Make, tmp_path: Path)
     assert replayed[: len(told)] == told
     assert {event.module for event in replayed[:-1]} == {"slp-agent", "cisco-smart-license"}
     subscription.close()
+
+
+def test_the_log_is_configured(make: Make, tmp_path: Path) -> None:
+    """Bounds and what is left out are configuration: from the commit on, and after a restart."""
+    rig = make(path=tmp_path / "agent.db")
+    rig.edit({"slp-agent:event-log": {"max-entries": 3, "omit": ["slp-agent:usage-changed"]}})
+    rig.use("sessions", 4)
+    assert "usage-changed" in [event.name for event in rig.told]
+    assert "usage-changed" not in names(rig)
+    rig.restart()
+    rig.use("sessions", 5)
+    assert "usage-changed" not in names(rig)
+    assert len(names(rig)) == 3
+    rig.edit({"slp-agent:event-log": {"max-entries": 0}})
+    before = names(rig)
+    rig.restart()
+    assert names(rig) == before
+    assert rig.dispatch.streams.read()["streams"]["stream"][0]["replaySupport"] is False

@@ -147,7 +147,8 @@ class Unit:
     def commit(self) -> None:
         if self.store.broken:
             raise OSError("no space left on device")
-        self.store.log.add(self.entries, self.limits)
+        if self.entries:
+            self.store.log.add(self.entries, self.limits)
         if self.document is not None:
             self.store.config = self.document
         kept = {**self.store.documents, **self.documents}
