@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata, resources
 import logging
 from pathlib import Path
@@ -27,6 +28,7 @@ from agent.licensing.engine import Context
 from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
+from agent.listeners import Listeners
 from agent.netconf.session import capabilities
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
@@ -37,6 +39,7 @@ from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
+from agent.northbound.servers import SERVER, ServerProvider
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
@@ -46,9 +49,8 @@ from agent.restconf.listen import Local, Tcp, bind_tcp
 from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from agent.store.folder import StateFolder
-from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
 from agent.transport.files import Folders
@@ -69,6 +71,7 @@ class Agent:
     announced: tuple[str, ...]
     notifier: Notifier
     rekey: Rekey | None
+    server: ServerProvider
 
     def start(self) -> None:
         """Begin to measure, then to serve. Raises what the store raises."""
@@ -120,6 +123,7 @@ def build(
     tell = _Tell()
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
+    server = ServerProvider(bindings)
     operations = Operations(bindings, committer, settings, profile)
     files = files or Folders({})
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
@@ -135,7 +139,7 @@ def build(
         clock=clock,
         access=ACCESS,
         providers=Providers(
-            config={CONFIG: settings},
+            config={CONFIG: settings, SERVER: server},
             state={"/cisco-smart-license:licensing/state": view, MONITORING: monitoring},
             operations={
                 **operations.table(),
@@ -157,8 +161,9 @@ def build(
     )
     monitoring.watch(dispatch.sessions, dispatch.running)
     settings.load(dispatch.running.tree)
+    server.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
-    return Agent(dispatch, committer, announced, tell.notifier, rekey)
+    return Agent(dispatch, committer, announced, tell.notifier, rekey, server)
 
 
 def load_schema() -> Schema:
@@ -204,10 +209,14 @@ class Listening:
 
 
 class RunningAgent:
-    """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did."""
+    """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did.
 
-    def __init__(self, listening: Listening, undo: ExitStack) -> None:
+    `reload` takes up keys that were changed in the folder; what cannot be used is logged, and stays as it was.
+    """
+
+    def __init__(self, listening: Listening, undo: ExitStack, reload: Callable[[], None]) -> None:
         self.listening = listening
+        self.reload = reload
         self._undo = undo
 
     def stop(self) -> None:
@@ -215,8 +224,8 @@ class RunningAgent:
 
 
 def open_agent(config: RunConfig) -> RunningAgent:
-    """Hold the state folder, join the agent, listen. Raises ConfigError, OSError, and what folder, keys and store
-    raise; nothing is left open then."""
+    """Hold the state folder, join the agent, listen. Raises ConfigError, SettingsError, OSError, and what
+    folder, keys and store raise; nothing is left open then."""
     sys.setswitchinterval(SWITCH_INTERVAL)
     folder = StateFolder.open(config.state_dir)
     clock = make_clock(folder, config)
@@ -250,14 +259,27 @@ def open_agent(config: RunConfig) -> RunningAgent:
         restconf = server.bind().tcp or ("", 0)
         undo.callback(server.stop)
         host_keys = [keys.get(SSH_HOST)]
-        ssh_thread = SshThread(SshServer(agent.dispatch, accounts, host_keys, announce=agent.announced))
+        ssh = SshServer(agent.dispatch, accounts, host_keys, announce=agent.announced)
+        listeners = Listeners(ssh)
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
-        listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
-        undo.callback(ssh_thread.stop)
+        served = listeners.start(netconf, agent.server.settings)
+        undo.callback(listeners.stop)
+        agent.server.attach(listeners)
+        listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
-        return RunningAgent(listening, undo.pop_all())
+        reload = partial(_reload, keys, listeners)
+        return RunningAgent(listening, undo.pop_all(), reload)
+
+
+def _reload(keys: Keystore, listeners: Listeners) -> None:
+    try:
+        listeners.use_host_keys([keys.get(SSH_HOST)])
+    except (KeystoreError, ValueError, TimeoutError) as error:
+        log.error("the host key stays as it was: %s", error)
+    else:
+        log.info("the host key was read again: new connections are shown the present one")
 
 
 def _new_device_key(keys: Keystore) -> Signer:

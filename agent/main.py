@@ -130,6 +130,18 @@ def user_add(
         fail(error)
 
 
+@cli.command("host-key")
+def host_key(state_dir: StateDir) -> None:
+    """Make a new SSH host key. A running agent shows it after SIGHUP; sessions that stand go on."""
+    from agent import process
+
+    try:
+        fingerprint = process.new_host_key(state_dir)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(f"SSH host key: {fingerprint} (ED25519); a running agent takes it up on SIGHUP")
+
+
 @cli.command()
 def run(
     state_dir: StateDir,

@@ -18,6 +18,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.datastore import StoredConfigurationError
 from agent.core.dispatch import IncompleteError
 from agent.licensing.profile import ProfileError
+from agent.netconf.settings import SettingsError
 from agent.restconf.listen import ListenError
 from agent.store.errors import StoreError, UserError
 from agent.store.folder import StateFolder, StateFolderError
@@ -35,6 +36,7 @@ _EXPECTED = (
     StoredConfigurationError,
     IncompleteError,
     ListenError,
+    SettingsError,
     OSError,
     UnicodeDecodeError,
 )
@@ -94,6 +96,15 @@ def add_user(state_dir: Path, name: str, group: str, *, password: str | None, au
             users.close()
 
 
+def new_host_key(state_dir: Path) -> str:
+    """Give a state folder another SSH host key; returns its fingerprint. Raises Failed."""
+    with explained():
+        folder = StateFolder.open(state_dir)
+        keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
+        keys.create_host_key()
+        return setup.host_key_fingerprint(keys)
+
+
 def run(
     state_dir: Path,
     netconf: str,
@@ -106,7 +117,7 @@ def run(
     log_level: str,
     files: Path | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
+    """Serve until SIGTERM or SIGINT; SIGHUP takes up new keys. Prints the ready line. Raises Failed."""
     output = sys.__stdout__
     if output is None:
         # the first file that is opened would take its place
@@ -116,8 +127,8 @@ def run(
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=_LEVELS[log_level.lower()], stream=sys.stderr, format=form)
     # blocked before any thread is made: all inherit it, and only the main thread takes the signal
-    ending = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    taken = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     with explained():
         config = RunConfig(
             state_dir,
@@ -138,7 +149,8 @@ def run(
     try:
         # past Python's buffer, which would be written again at the end
         os.write(output.fileno(), json.dumps(ready).encode() + b"\n")
-        signal.sigwait(ending)
+        while signal.sigwait(taken) == signal.SIGHUP:
+            agent.reload()
     except OSError as error:
         raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
     finally:

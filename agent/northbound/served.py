@@ -8,6 +8,7 @@ from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
 from agent.northbound.rows import STATE_INFO
+from agent.northbound.servers import SERVER
 from agent.northbound.settings import CONFIG
 from agent.northbound.system import MONITORING, SERVES
 
@@ -139,6 +140,6 @@ def check(schema: Schema, state: Collection[str]) -> None:
 
     Raises IncompleteError that names every path which is neither served nor declared absent.
     """
-    lacking = missing(schema, {CONFIG}, {*SERVES, *state}, absent(schema))
+    lacking = missing(schema, {CONFIG, SERVER}, {*SERVES, *state}, absent(schema))
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

@@ -15,7 +15,6 @@ import pytest
 from agent.netconf.framing import MESSAGE_LIMIT
 from agent.ssh.limits import FailureLimit, WaitingLimit
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from tests.netconf.support import (
     HELLO_10,
     HELLO_11,
@@ -535,10 +534,10 @@ def test_stop_is_clean_and_quick(toy: Toy) -> None:
 
 
 def test_a_port_in_use(server: Server, toy: Toy) -> None:
-    second = SshThread(SshServer(toy.dispatch, server.users, [HOST_KEY]))
+    second = SshServer(toy.dispatch, server.users, [HOST_KEY])
     with pytest.raises(OSError, match="in use"):
-        second.start(server.host, server.port)
-    second.stop()
+        server.thread.call(second.start(server.host, server.port))
+    server.thread.call(second.stop())
 
 
 def test_a_change_of_keys(server: Server, toy: Toy) -> None:

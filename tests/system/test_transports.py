@@ -1,0 +1,117 @@
+"""The NETCONF server's own settings on a running device: addresses, certificates, host keys, all without a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import os
+from pathlib import Path
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from tests.system.kit import NC, SLPA, Device
+
+pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    """A folder with an authority `ca` and a key `id`, whose certificate names the principal `operators`."""
+    for words in (
+        ("-t", "ed25519", "-N", "", "-f", "ca"),
+        ("-t", "ed25519", "-N", "", "-f", "id"),
+        ("-s", "ca", "-I", "test", "-n", "operators", "id.pub"),
+    ):
+        subprocess.run(["ssh-keygen", "-q", *words], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def configure(device: Device, inner: str) -> None:
+    with device.ncclient() as session:
+        config = f'<config xmlns="{NC}"><netconf-server xmlns="{SLPA}">{inner}</netconf-server></config>'
+        assert session.edit_config(target="running", config=config).ok
+
+
+def openssh(port: int, keys: Path, user: str = "admin") -> subprocess.CompletedProcess[str]:
+    """`ssh -s netconf` with standard input at its end."""
+    options = ("BatchMode=yes", "StrictHostKeyChecking=no", f"UserKnownHostsFile={keys}/known", "IdentitiesOnly=yes")
+    words = ["ssh", "-F", "none", *(f"-o{one}" for one in options), "-i", str(keys / "id"), "-p", str(port)]
+    environment = {**os.environ, "SSH_AUTH_SOCK": ""}
+    return subprocess.run(
+        [*words, "-s", f"{user}@127.0.0.1", "netconf"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False, env=environment,
+    )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port(device: Device) -> Iterator[int]:
+    """A second address of the device."""
+    number = free_port()
+    endpoint = "<endpoint{}><name>second</name>{}</endpoint>"
+    rest = f"<transport>ssh</transport><address>127.0.0.1</address><port>{number}</port>"
+    configure(device, f"<listen>{endpoint.format('', rest)}</listen>")
+    yield number
+    gone = f' xmlns:nc="{NC}" nc:operation="delete"'
+    configure(device, f"<listen>{endpoint.format(gone, '')}</listen>")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", number), 5)
+
+
+def test_a_second_address_and_a_certificate(device: Device, keys: Path, port: int) -> None:
+    """Nobody gets in by the certificate until its authority is trusted and its principal is the user's."""
+    public = (keys / "ca.pub").read_text().strip()
+    assert openssh(port, keys).returncode == 255
+    trusted = f"<trusted-user-key><name>ca</name><public-key>{public}</public-key></trusted-user-key>"
+    configure(device, f"<ssh>{trusted}</ssh>")
+    assert openssh(port, keys).returncode == 255
+    configure(device, "<ssh><user><name>admin</name><principal>operators</principal></user></ssh>")
+    done = openssh(port, keys)
+    assert "urn:ietf:params:netconf:base:1.1" in done.stdout, done.stderr
+    assert openssh(port, keys, "reader").returncode == 255
+
+
+def test_settings_outlive_a_restart(tmp_path: Path) -> None:
+    port = free_port()
+    device = Device.make(tmp_path / "d")
+    with device.running():
+        endpoint = f"<transport>ssh</transport><address>127.0.0.1</address><port>{port}</port>"
+        configure(device, f"<listen><endpoint><name>second</name>{endpoint}</endpoint></listen>")
+    with device.running(), socket.create_connection(("127.0.0.1", port), 5) as opened:
+        assert opened.recv(100).startswith(b"SSH-2.0-")
+
+
+def test_a_new_host_key_on_sighup(device: Device, keys: Path) -> None:
+    """The command makes it, SIGHUP shows it, a session that stands goes on."""
+    host, port = device.address
+
+    def fingerprint() -> str:
+        scan = subprocess.run(
+            ["ssh-keyscan", "-p", str(port), host], capture_output=True, text=True, timeout=30, check=True
+        )
+        shown = subprocess.run(
+            ["ssh-keygen", "-lf", "-"], input=scan.stdout, capture_output=True, text=True, check=True
+        )
+        return str(re.findall(r"SHA256:\S+", shown.stdout)[0])
+
+    with device.ncclient() as session:
+        before = fingerprint()
+        done = device.tool("host-key")
+        (new,) = re.findall(r"SHA256:\S+", done.out)
+        assert fingerprint() == before != new
+        device.up.popen.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 10
+        while (now := fingerprint()) == before and time.monotonic() < end:
+            time.sleep(0.05)
+        assert now == new
+        assert session.get_config("running").ok
