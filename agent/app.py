@@ -29,6 +29,7 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.listeners import Listeners
+from agent.netconf.serving import Serving
 from agent.netconf.session import capabilities
 from agent.northbound.authorization_operations import AuthorizationOperations
 from agent.northbound.bound import Bindings
@@ -53,6 +54,7 @@ from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
+from agent.tls.server import TlsServer
 from agent.transport.files import Folders
 
 log = logging.getLogger(__name__)
@@ -259,8 +261,11 @@ def open_agent(config: RunConfig) -> RunningAgent:
         restconf = server.bind().tcp or ("", 0)
         undo.callback(server.stop)
         host_keys = [keys.get(SSH_HOST)]
-        ssh = SshServer(agent.dispatch, accounts, host_keys, announce=agent.announced)
-        listeners = Listeners(ssh)
+        serving = Serving(agent.dispatch, announce=agent.announced)
+        listeners = Listeners(
+            SshServer(serving, accounts, host_keys),
+            TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
+        )
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)

@@ -17,6 +17,7 @@ from agent.netconf.settings import Listener, ServerSettings, SettingsError
 from agent.netconf.thread import LoopThread
 from agent.restconf.listen import ListenError, bind_tcp
 from agent.ssh.server import SshServer
+from agent.tls.server import TlsServer
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,10 @@ class _Open:
 class Listeners:
     """Joins sockets and transports, from `start` to `stop`."""
 
-    def __init__(self, ssh: SshServer) -> None:
+    def __init__(self, ssh: SshServer, tls: TlsServer) -> None:
         self._thread = LoopThread()
         self._ssh = ssh
-        self._servers: Mapping[str, TransportServer] = {"ssh": ssh}
+        self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
         self._open: dict[Address, _Open] = {}
 
     def start(self, first: socket.socket, settings: ServerSettings) -> Address:

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-Transport = Literal["ssh"]
+from agent.netconf.framing import MESSAGE_LIMIT
+
+Transport = Literal["ssh", "tls"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,43 @@ class SshAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class CertMap:
+    """How a client certificate becomes a user name (RFC 7407, list cert-to-name). `name` is for "specified" alone."""
+
+    id: int
+    fingerprint: str
+    map_type: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsAccess:
+    """How clients log in over TLS: PEM certificates that theirs must lead to, and maps to user names."""
+
+    trust_anchors: tuple[str, ...] = ()
+    maps: tuple[CertMap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds, sessions and octets, for whoever connects from now on. An idle time of 0 is none."""
+
+    login_time: float = 30
+    hello_time: float = 30
+    idle_time: float = 0
+    sessions: int = 1024
+    sessions_per_user: int = 1024
+    message_size: int = MESSAGE_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
 class ServerSettings:
     """The whole of it."""
 
     listen: tuple[Listen, ...] = ()
     ssh: SshAccess = SshAccess()
+    tls: TlsAccess = TlsAccess()
+    limits: Limits = Limits()
 
 
 class Listener(Protocol):

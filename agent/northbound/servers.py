@@ -7,7 +7,7 @@ from typing import Protocol
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.tree import Tree
 from agent.errors import Step, refuse
-from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
+from agent.netconf.settings import CertMap, Listen, ServerSettings, SettingsError, SshAccess, TlsAccess
 from agent.northbound.bound import Bindings
 
 SERVER = "/slp-agent:netconf-server"
@@ -76,6 +76,17 @@ def to_settings(config: Tree) -> ServerSettings:
     return ServerSettings(
         listen=tuple(Listen(one["name"], one["transport"], one["address"], one["port"]) for one in endpoints),
         ssh=_ssh(config.get("ssh", {})),
+        tls=_tls(config.get("tls", {})),
+    )
+
+
+def _tls(config: Tree) -> TlsAccess:
+    return TlsAccess(
+        trust_anchors=tuple(one["certificate"] for one in config.get("trust-anchor", ())),
+        maps=tuple(
+            CertMap(one["id"], one["fingerprint"], one["map-type"].rpartition(":")[2], one.get("name"))
+            for one in config.get("cert-maps", {}).get("cert-to-name", ())
+        ),
     )
 
 

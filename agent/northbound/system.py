@@ -27,7 +27,7 @@ SERVES = frozenset(
 """What is served below it; the check at start compares this with the models."""
 GET_SCHEMA = "/ietf-netconf-monitoring:get-schema"
 _YANG = "ietf-netconf-monitoring:yang"
-_TRANSPORTS = {"netconf-ssh": "ietf-netconf-monitoring:netconf-ssh"}
+_TRANSPORTS = {name: f"ietf-netconf-monitoring:{name}" for name in ("netconf-ssh", "netconf-tls")}
 
 
 class _Text(NamedTuple):

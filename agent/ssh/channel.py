@@ -67,13 +67,15 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             channel.exit(1)
             return
         shared = self._shared
-        self._endpoint = Endpoint(
-            shared.dispatch,
-            self,
-            self._user,
-            source_host=self._connection.source,
-            capabilities=shared.capabilities,
-            hello_timeout=shared.hello_timeout,
+        # asked again: several channels may have been opened before the first of them became a session
+        full = shared.serving.full(self._user)
+        if full is not None:
+            log.warning("session of %s from %s refused: %s", self._user.name, self._connection.source, full)
+            channel.write_stderr(full.encode() + b"\r\n")
+            channel.exit(1)
+            return
+        self._endpoint = shared.serving.endpoint(
+            self, self._user, source_host=self._connection.source, transport="netconf-ssh"
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
         shared.channels.add(self)

@@ -10,12 +10,12 @@ import logging
 
 import asyncssh
 
-from agent.core.dispatch import Dispatch
 from agent.core.sessions import Authenticator, User
+from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.serving import Serving
 from agent.ssh.access import Access
 from agent.ssh.channel import NetconfChannel
 from agent.ssh.keys import KeyTextError, load_authorized
-from agent.ssh.limits import FailureLimit, WaitingLimit
 from agent.ssh.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
@@ -36,11 +36,9 @@ Challenge = tuple[str, str, str, list[tuple[str, bool]]]
 class Shared:
     """What all connections of one listener have in common."""
 
-    dispatch: Dispatch
+    serving: Serving
     authenticator: Authenticator
     executor: Executor
-    capabilities: tuple[str, ...]
-    hello_timeout: float
     failures: FailureLimit
     waiting: WaitingLimit
     connections: set[Connection]
@@ -191,6 +189,10 @@ class Connection(asyncssh.SSHServer):
         user = None if ssh is None else self._users.get(str(ssh.get_extra_info("username")))
         if user is None or len(self.channels) >= CHANNELS:
             return False
+        full = self._shared.serving.full(user)
+        if full is not None:
+            log.warning("session of %s from %s refused: %s", user.name, self.source, full)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
         return NetconfChannel(self, self._shared, user)
 
 

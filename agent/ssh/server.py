@@ -14,19 +14,16 @@ from typing import Any, cast
 
 import asyncssh
 
-from agent.core.dispatch import Dispatch
 from agent.core.sessions import Authenticator
-from agent.netconf.endpoint import HELLO_TIMEOUT
-from agent.netconf.session import capabilities
+from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.serving import Serving
 from agent.netconf.settings import Listener, ServerSettings, SettingsError
 from agent.ssh.access import SIGNATURES, Access
 from agent.ssh.connection import Connection, Shared
 from agent.ssh.keys import KeyTextError, load_host_key
-from agent.ssh.limits import FailureLimit, WaitingLimit
 
 log = logging.getLogger(__name__)
 
-LOGIN_TIMEOUT = 30.0
 KEEPALIVE = 30.0
 """Seconds of silence after which a peer is asked whether it is still there; three unanswered questions end it."""
 
@@ -57,31 +54,25 @@ STOP_TIMEOUT = 2.0
 class SshServer:
     """NETCONF over SSH, on any number of addresses. All methods belong to one event loop.
 
-    `host_keys` are private keys as text (`keys.new_host_key`). `announce` defaults to `session.capabilities`.
+    `host_keys` are private keys as text (`keys.new_host_key`).
     """
 
     def __init__(
         self,
-        dispatch: Dispatch,
+        serving: Serving,
         authenticator: Authenticator,
         host_keys: Sequence[bytes],
         *,
-        announce: Sequence[str] | None = None,
-        hello_timeout: float = HELLO_TIMEOUT,
-        login_timeout: float = LOGIN_TIMEOUT,
         failures: FailureLimit | None = None,
         waiting: WaitingLimit | None = None,
     ) -> None:
         self._host_keys = [load_host_key(text) for text in host_keys]
-        self._login_timeout = login_timeout
         # two at a time: guessing passwords must not take the machine's cores from what it is for
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="ssh-login")
         self._shared = Shared(
-            dispatch=dispatch,
+            serving=serving,
             authenticator=authenticator,
             executor=self._executor,
-            capabilities=capabilities(dispatch.schema) if announce is None else tuple(announce),
-            hello_timeout=hello_timeout,
             failures=failures or FailureLimit(),
             waiting=waiting or WaitingLimit(),
             connections=set(),
@@ -126,7 +117,7 @@ class SshServer:
             "mac_algs": MACS,
             "compression_algs": ("none",),
             "signature_algs": SIGNATURES,
-            "login_timeout": self._login_timeout,
+            "login_timeout": self._shared.serving.limits.login_time,
             "keepalive_interval": KEEPALIVE,
             "keepalive_count_max": 3,
             "host_based_auth": False,

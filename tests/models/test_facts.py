@@ -9,6 +9,7 @@ import oopt_gnpy_libyang as libyang
 import pytest
 from yangson import DataModel
 
+from agent.core.reftypes import IdentityRef
 from agent.core.schema import Node, Schema
 from agent.core.types import Enumeration, InvalidValue
 from tests.models import facts
@@ -120,6 +121,8 @@ def sample(node: Node) -> Any:
     kind = node.type
     if isinstance(kind, Enumeration):
         return next(iter(kind.values))
+    if isinstance(kind, IdentityRef):
+        return min(kind.allowed)
     assert kind is not None
     for text in SAMPLES:
         try:

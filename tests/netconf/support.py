@@ -16,7 +16,8 @@ from lxml import etree
 import paramiko
 
 from agent.core.sessions import Authenticator
-from agent.netconf.settings import ServerSettings
+from agent.netconf.serving import Serving
+from agent.netconf.settings import Limits, ServerSettings
 from agent.netconf.thread import LoopThread
 from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
@@ -37,10 +38,12 @@ HOST_KEY = new_host_key()
 class Server:
     """The toy behind SSH on a port that the kernel chose."""
 
-    def __init__(self, toy: Toy, users: Authenticator | None = None, **options: Any) -> None:
+    def __init__(
+        self, toy: Toy, users: Authenticator | None = None, limits: Limits | None = None, **options: Any
+    ) -> None:
         self.toy = toy
         self.users = users or Users()
-        self.ssh = SshServer(toy.dispatch, self.users, [HOST_KEY], **options)
+        self.ssh = SshServer(Serving(toy.dispatch, limits=limits), self.users, [HOST_KEY], **options)
         self.thread = LoopThread()
         self.thread.start()
         self.host, self.port = self.thread.call(self.ssh.start("127.0.0.1", 0))

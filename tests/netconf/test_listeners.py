@@ -9,16 +9,20 @@ import paramiko
 import pytest
 
 from agent.listeners import Listeners
+from agent.netconf.serving import Serving
 from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
 from agent.restconf.listen import bind_tcp
 from agent.ssh.server import SshServer
+from agent.tls.server import TlsServer
 from tests.netconf.support import HELLO_11, HOST_KEY, WAIT, Client
+from tests.netconf.tls import BY_COMMON_NAME, PEOPLE, SERVER, Connection, client_context
 from tests.toy.build import Toy, Users
 
 
 @pytest.fixture
 def listeners(toy: Toy) -> Iterator[Listeners]:
-    made = Listeners(SshServer(toy.dispatch, Users(), [HOST_KEY]))
+    serving = Serving(toy.dispatch)
+    made = Listeners(SshServer(serving, Users(), [HOST_KEY]), TlsServer(serving, Users(), SERVER.load))
     yield made
     made.stop()
 
@@ -74,6 +78,25 @@ def test_addresses_come_and_go(listeners: Listeners, toy: Toy) -> None:
     finally:
         for client in clients:
             client.connection.close()
+
+
+def test_an_address_passes_to_another_transport(listeners: Listeners) -> None:
+    """The socket stays open all the while, so nobody else can take the port between."""
+    port = free_port()
+    listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+    before = login(port)
+    listeners.prepare(ServerSettings(listen=(Listen("x", "tls", "127.0.0.1", port),), tls=BY_COMMON_NAME)).apply()
+    raw = socket.create_connection(("127.0.0.1", port), WAIT)
+    connection = Connection(raw, client_context(PEOPLE["ada"]))
+    client = Client(connection)  # type: ignore[arg-type]
+    client.greet(HELLO_11)
+    assert alive(client)
+    assert alive(before)
+    listeners.prepare(ssh_on(port)).apply()
+    assert alive(client)
+    login(port).connection.close()
+    connection.close()
+    before.connection.close()
 
 
 def test_a_change_that_is_taken_back_leaves_nothing(listeners: Listeners) -> None:

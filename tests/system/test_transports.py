@@ -9,11 +9,14 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import time
 
 import pytest
 
+from tests.netconf.pki import email, root
+from tests.netconf.support import HELLO_11
 from tests.system.kit import NC, SLPA, Device
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
@@ -79,6 +82,38 @@ def test_a_second_address_and_a_certificate(device: Device, keys: Path, port: in
     done = openssh(port, keys)
     assert "urn:ietf:params:netconf:base:1.1" in done.stdout, done.stderr
     assert openssh(port, keys, "reader").returncode == 255
+
+
+def test_tls(device: Device, tmp_path: Path) -> None:
+    """Configured by NETCONF from nothing; the client trusts the device's CA file, the device the client's issuer."""
+    port = free_port()
+    authority = root("Operators")
+    admin = authority.issue("somebody", [email("admin@Example.com")])
+    where = f"<transport>tls</transport><address>127.0.0.1</address><port>{port}</port>"
+    anchor = f"<trust-anchor><name>ops</name><certificate>{authority.pem}</certificate></trust-anchor>"
+    kinds = 'xmlns:x="urn:ietf:params:xml:ns:yang:ietf-x509-cert-to-name"'
+    entry = f"<id>1</id><fingerprint>{authority.fingerprint}</fingerprint>"
+    entry += f"<map-type {kinds}>x:specified</map-type><name>reader</name>"
+    maps = f"<cert-maps><cert-to-name>{entry}</cert-to-name></cert-maps>"
+    listen = f"<listen><endpoint><name>tls</name>{where}</endpoint></listen>"
+    configure(device, f"{listen}<tls>{anchor}{maps}</tls>")
+    context = ssl.create_default_context(cafile=str(device.ca))
+    admin.load(context)
+    raw = socket.create_connection(("127.0.0.1", port), 10)
+    with context.wrap_socket(raw, server_hostname="127.0.0.1") as client:
+        received = b""
+        while b"]]>]]>" not in received:
+            received += client.recv(65536)
+        client.sendall(HELLO_11.replace(b"base:1.1", b"base:1.0"))
+        wanted = '<filter><netconf-state xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"><sessions/>'
+        get = f'<rpc xmlns="{NC}" message-id="1"><get>{wanted}</netconf-state></filter></get></rpc>]]>]]>'
+        client.sendall(get.encode())
+        received = b""
+        while b"]]>]]>" not in received:
+            received += client.recv(65536)
+    assert b":netconf-tls</transport><username>reader</username>" in received
+    gone = f'<endpoint xmlns:nc="{NC}" nc:operation="delete"><name>tls</name></endpoint>'
+    configure(device, f"<listen>{gone}</listen>")
 
 
 def test_settings_outlive_a_restart(tmp_path: Path) -> None:
