@@ -265,6 +265,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         listeners = Listeners(
             SshServer(serving, accounts, host_keys),
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
+            clock,
         )
         agent.start()
         undo.callback(agent.stop)

@@ -12,7 +12,9 @@ import logging
 import socket
 from typing import Protocol
 
+from agent.clock import Clock
 from agent.core.providers import Prepared
+from agent.netconf.callhome import Caller
 from agent.netconf.settings import Listener, ServerSettings, SettingsError
 from agent.netconf.thread import LoopThread
 from agent.restconf.listen import ListenError, bind_tcp
@@ -47,6 +49,10 @@ class TransportServer(Protocol):
         """Take no more from there; connections that stand go on."""
         ...
 
+    async def call(self, connected: socket.socket, idle_time: float | None) -> bool:
+        """Serve a connection that the device has opened, to its end; whether the client logged in."""
+        ...
+
     async def stop(self) -> None:
         """End all sessions and connections."""
         ...
@@ -64,7 +70,9 @@ class _Open:
 class Listeners:
     """Joins sockets and transports, from `start` to `stop`."""
 
-    def __init__(self, ssh: SshServer, tls: TlsServer) -> None:
+    def __init__(self, ssh: SshServer, tls: TlsServer, clock: Clock) -> None:
+        self._clock = clock
+        self._callers: dict[str, Caller] = {}
         self._thread = LoopThread()
         self._ssh = ssh
         self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
@@ -146,8 +154,26 @@ class Listeners:
             transport = wanted[address]
             listener = await self._servers[transport].listen(taken.dup())
             self._open[address] = _Open(taken, transport, listener)
+        self._call(settings)
+
+    def _call(self, settings: ServerSettings) -> None:
+        """Call whom the settings name; what has not changed is left alone."""
+        before, self._callers = self._callers, {}
+        for client in settings.call_home:
+            caller = before.pop(client.name, None)
+            if caller is None or caller.client != client:
+                replaced = caller
+                if replaced is not None:
+                    replaced.stop()
+                caller = Caller(client, self._servers[client.transport].call, self._clock)
+                caller.start(after=replaced)
+            self._callers[client.name] = caller
+        for caller in before.values():
+            caller.stop()
 
     async def _stop(self) -> None:
+        for caller in self._callers.values():
+            caller.stop()
         _close([one.socket for one in self._open.values()])
         self._open.clear()
         for server in self._servers.values():

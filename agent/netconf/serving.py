@@ -34,8 +34,13 @@ class Serving:
             return f"user {user.name} has {limits.sessions_per_user} NETCONF sessions already, as many as one user may"
         return None
 
-    def endpoint(self, channel: Channel, user: User, *, source_host: str, transport: str) -> Endpoint:
-        """A session for an authenticated user, over a channel that the transport has made."""
+    def endpoint(
+        self, channel: Channel, user: User, *, source_host: str, transport: str, idle_time: float | None = None
+    ) -> Endpoint:
+        """A session for an authenticated user, over a channel that the transport has made.
+
+        `idle_time` is in seconds; None means that of the limits.
+        """
         limits = self.limits
         return Endpoint(
             self.dispatch,
@@ -45,6 +50,6 @@ class Serving:
             capabilities=self._announce,
             transport=transport,
             hello_timeout=limits.hello_time,
-            idle_timeout=limits.idle_time,
+            idle_timeout=limits.idle_time if idle_time is None else idle_time,
             message_limit=limits.message_size,
         )

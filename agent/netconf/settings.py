@@ -56,6 +56,34 @@ class TlsAccess:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address of a client that is called."""
+
+    name: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallHome:
+    """A client that the device calls (RFC 8071). Times are in seconds.
+
+    Without a `period` the connection is meant to stand always. `anchor` is in epoch seconds.
+    """
+
+    name: str
+    transport: Transport
+    endpoints: tuple[Endpoint, ...]
+    period: float | None = None
+    anchor: float | None = None
+    idle_time: float | None = None
+    start_with: Literal["first-listed", "last-connected", "random-selection"] = "first-listed"
+    max_wait: float = 5
+    attempts: int = 3
+    longest_delay: float = 60
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds, sessions and octets, for whoever connects from now on. An idle time of 0 is none."""
 
@@ -75,6 +103,7 @@ class ServerSettings:
     ssh: SshAccess = SshAccess()
     tls: TlsAccess = TlsAccess()
     limits: Limits = Limits()
+    call_home: tuple[CallHome, ...] = ()
 
 
 class Listener(Protocol):

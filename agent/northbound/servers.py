@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.tree import Tree
 from agent.errors import Step, refuse
-from agent.netconf.settings import CertMap, Listen, ServerSettings, SettingsError, SshAccess, TlsAccess
+from agent.netconf.settings import (
+    CallHome,
+    CertMap,
+    Endpoint,
+    Listen,
+    ServerSettings,
+    SettingsError,
+    SshAccess,
+    TlsAccess,
+)
 from agent.northbound.bound import Bindings
 
 SERVER = "/slp-agent:netconf-server"
+CALL_HOME_PORTS = {"ssh": 4334, "tls": 4335}
+"""Where clients listen for devices (RFC 8071)."""
+
 _MEMBER = "slp-agent:netconf-server"
 _PATH = (Step("slp-agent", "netconf-server"),)
 
@@ -77,7 +90,31 @@ def to_settings(config: Tree) -> ServerSettings:
         listen=tuple(Listen(one["name"], one["transport"], one["address"], one["port"]) for one in endpoints),
         ssh=_ssh(config.get("ssh", {})),
         tls=_tls(config.get("tls", {})),
+        call_home=tuple(_call_home(one) for one in config.get("call-home", {}).get("netconf-client", ())),
     )
+
+
+def _call_home(config: Tree) -> CallHome:
+    port = CALL_HOME_PORTS[config["transport"]]
+    strategy = config.get("reconnect-strategy", {})
+    periodic = config.get("periodic", {}) if config.get("connection-type") == "periodic" else None
+    return CallHome(
+        name=config["name"],
+        transport=config["transport"],
+        endpoints=tuple(Endpoint(one["name"], one["address"], one.get("port", port)) for one in config["endpoint"]),
+        period=None if periodic is None else 60 * periodic.get("period", 60),
+        anchor=None if periodic is None else _moment(periodic.get("anchor-time")),
+        idle_time=None if periodic is None else periodic.get("idle-timeout", 180),
+        start_with=strategy.get("start-with", "first-listed"),
+        max_wait=strategy.get("max-wait", 5),
+        attempts=strategy.get("max-attempts", 3),
+        longest_delay=strategy.get("longest-delay", 60),
+    )
+
+
+def _moment(text: str | None) -> float | None:
+    """A date-and-time in epoch seconds."""
+    return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
 def _tls(config: Tree) -> TlsAccess:

@@ -40,7 +40,7 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         self._connection.channels.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
-        self._connection.channels.discard(self)
+        self._connection.channel_gone(self)
         self._channel = None
         if self._endpoint is not None:
             self._endpoint.connection_lost()
@@ -75,7 +75,11 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             channel.exit(1)
             return
         self._endpoint = shared.serving.endpoint(
-            self, self._user, source_host=self._connection.source, transport="netconf-ssh"
+            self,
+            self._user,
+            source_host=self._connection.source,
+            transport="netconf-ssh",
+            idle_time=self._connection.idle_time,
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
         shared.channels.add(self)

@@ -49,8 +49,11 @@ class Shared:
 class Connection(asyncssh.SSHServer):
     """asyncssh's callbacks for one connection."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, called: bool = False, idle_time: float | None = None) -> None:
+        """`called`: the device has dialled, and the connection ends with its last session."""
         self._shared = shared
+        self._called = called
+        self.idle_time = idle_time
         self._users: dict[str, User] = {}
         self._attempts = 0
         self._waiting = False
@@ -96,6 +99,12 @@ class Connection(asyncssh.SSHServer):
         """End the connection after what was written has been sent."""
         if self._ssh is not None:
             self._ssh.close()
+
+    def channel_gone(self, channel: NetconfChannel) -> None:
+        """A channel has ended."""
+        self.channels.discard(channel)
+        if self._called and not self.channels:
+            self.close()
 
     def _emptied(self) -> None:
         for channel in tuple(self.channels):

@@ -132,6 +132,18 @@ class SshServer:
             "config": None,
         }
 
+    async def call(self, connected: socket.socket, idle_time: float | None) -> bool:
+        """Serve a connection that the device has opened, to its end; whether the client logged in."""
+        options = self._options()
+        options["server_factory"] = lambda: Connection(self._shared, called=True, idle_time=idle_time)
+        try:
+            connection = await asyncssh.run_server(connected, **options)
+        except (asyncssh.Error, OSError) as error:
+            log.info("a called client is gone: %s", error)
+            return False
+        await connection.wait_closed()
+        return True
+
     async def _accept(self, **where: Any) -> asyncssh.SSHAcceptor:
         # its own log has a dozen lines a connection; what matters is logged here, in our words
         asyncssh.set_log_level(logging.WARNING)

@@ -48,8 +48,9 @@ class Shared:
 class TlsConnection(asyncio.Protocol):
     """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, idle_time: float | None = None) -> None:
         self._shared = shared
+        self._idle_time = idle_time
         self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -179,7 +180,9 @@ class TlsConnection(asyncio.Protocol):
         if self._transport is None:
             return
         self._logged_in()
-        self._endpoint = shared.serving.endpoint(self, user, source_host=self.source, transport="netconf-tls")
+        self._endpoint = shared.serving.endpoint(
+            self, user, source_host=self.source, transport="netconf-tls", idle_time=self._idle_time
+        )
         self.resume_reading()
         # what came together with the end of the handshake
         asyncio.get_running_loop().call_soon(self._advance)
@@ -244,6 +247,10 @@ class TlsConnection(asyncio.Protocol):
         self._transport.close()
 
     # for the server
+
+    @property
+    def logged_in(self) -> bool:
+        return self._endpoint is not None
 
     def end(self, reason: str) -> None:
         """End the session, or the connection where there is none yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+import logging
 import socket
 import ssl
 from typing import cast
@@ -18,6 +19,8 @@ from agent.netconf.serving import Serving
 from agent.netconf.settings import Listener, ServerSettings, SettingsError, TlsAccess
 from agent.tls.connection import Shared, TlsConnection
 from agent.tls.names import check
+
+log = logging.getLogger(__name__)
 
 STOP_TIMEOUT = 2.0
 """Seconds that sessions, then connections, have for an orderly end before they are cut."""
@@ -67,6 +70,17 @@ class TlsServer:
         server = await asyncio.get_running_loop().create_server(lambda: TlsConnection(self._shared), sock=bound)
         self._servers.add(server)
         return server
+
+    async def call(self, connected: socket.socket, idle_time: float | None) -> bool:
+        """Serve a connection that the device has opened, to its end; whether the client logged in."""
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(lambda: TlsConnection(self._shared, idle_time), sock=connected)
+        except OSError as error:
+            log.info("a called client is gone: %s", error)
+            return False
+        await connection.lost
+        return connection.logged_in
 
     def unlisten(self, listener: Listener) -> None:
         """Take no more connections there; those that stand go on."""

@@ -8,6 +8,7 @@ import socket
 import paramiko
 import pytest
 
+from agent.clock import SystemClock
 from agent.listeners import Listeners
 from agent.netconf.serving import Serving
 from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
@@ -22,7 +23,7 @@ from tests.toy.build import Toy, Users
 @pytest.fixture
 def listeners(toy: Toy) -> Iterator[Listeners]:
     serving = Serving(toy.dispatch)
-    made = Listeners(SshServer(serving, Users(), [HOST_KEY]), TlsServer(serving, Users(), SERVER.load))
+    made = Listeners(SshServer(serving, Users(), [HOST_KEY]), TlsServer(serving, Users(), SERVER.load), SystemClock())
     yield made
     made.stop()
 

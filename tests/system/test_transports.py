@@ -11,13 +11,14 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 
 import pytest
 
 from tests.netconf.pki import email, root
 from tests.netconf.support import HELLO_11
-from tests.system.kit import NC, SLPA, Device
+from tests.system.kit import NC, PASSWORD, SLPA, Device
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
 
@@ -114,6 +115,42 @@ def test_tls(device: Device, tmp_path: Path) -> None:
     assert b":netconf-tls</transport><username>reader</username>" in received
     gone = f'<endpoint xmlns:nc="{NC}" nc:operation="delete"><name>tls</name></endpoint>'
     configure(device, f"<listen>{gone}</listen>")
+
+
+NCCLIENT = """
+import sys, time
+from ncclient import manager
+end = time.monotonic() + 20
+while True:
+    try:
+        session = manager.call_home(
+            host="127.0.0.1", port=int(sys.argv[1]), username="admin", password=sys.argv[2], hostkey_verify=False,
+            look_for_keys=False, allow_agent=False, timeout=20,
+        )
+        break
+    except OSError:  # its last connection still holds the port
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.1)
+with session:
+    print(session.session_id, session.get_config("running").ok)
+"""
+
+
+def test_call_home_to_ncclient(device: Device) -> None:
+    """Its own listener, which is there only for a while each time; the device comes back to it each time."""
+    port = free_port()
+    endpoint = f"<endpoint><name>1</name><address>localhost</address><port>{port}</port></endpoint>"
+    strategy = "<reconnect-strategy><longest-delay>1</longest-delay></reconnect-strategy>"
+    inner = f"<name>nms</name><transport>ssh</transport>{endpoint}{strategy}"
+    configure(device, f"<call-home><netconf-client>{inner}</netconf-client></call-home>")
+    for _ in range(2):
+        words = [sys.executable, "-W", "ignore", "-c", NCCLIENT, str(port), PASSWORD]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.endswith(" True\n")
+    gone = f'<netconf-client xmlns:nc="{NC}" nc:operation="delete"><name>nms</name></netconf-client>'
+    configure(device, f"<call-home>{gone}</call-home>")
 
 
 def test_settings_outlive_a_restart(tmp_path: Path) -> None:
