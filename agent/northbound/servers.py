@@ -12,6 +12,7 @@ from agent.netconf.settings import (
     CallHome,
     CertMap,
     Endpoint,
+    Limits,
     Listen,
     ServerSettings,
     SettingsError,
@@ -90,6 +91,7 @@ def to_settings(config: Tree) -> ServerSettings:
         listen=tuple(Listen(one["name"], one["transport"], one["address"], one["port"]) for one in endpoints),
         ssh=_ssh(config.get("ssh", {})),
         tls=_tls(config.get("tls", {})),
+        limits=Limits(**{name.replace("-", "_"): value for name, value in config.get("limits", {}).items()}),
         call_home=tuple(_call_home(one) for one in config.get("call-home", {}).get("netconf-client", ())),
     )
 

@@ -100,6 +100,9 @@ class SshServer:
     def configure(self, settings: ServerSettings) -> None:
         """Take other settings; whoever begins to log in from now on meets them."""
         self._shared.access = Access.of(settings.ssh)
+        self._shared.serving.limits = settings.limits
+        for acceptor in self._acceptors:
+            acceptor.update(login_timeout=settings.limits.login_time)
 
     def use_host_keys(self, host_keys: Sequence[bytes]) -> None:
         """Show other host keys to connections from now on; those that stand are not touched. Raises KeyTextError."""

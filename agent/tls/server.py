@@ -62,6 +62,7 @@ class TlsServer:
     def configure(self, settings: ServerSettings) -> None:
         """Take other settings; whoever connects from now on meets them."""
         self._access = settings.tls
+        self._shared.serving.limits = settings.limits
         self._shared.maps = settings.tls.maps
         self._shared.trusted = frozenset(one.public_bytes(Encoding.DER) for one in _certificates(settings.tls))
 

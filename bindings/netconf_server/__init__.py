@@ -19,6 +19,7 @@ import builtins as __builtin__
 long = int
 
 from . import listen
+from . import limits
 from . import ssh
 from . import tls
 from . import call_home
@@ -32,7 +33,7 @@ class netconf_server(PybindBase):
   YANG Description: How clients reach NETCONF. A change is in effect at once, for
 those who connect from then on; sessions that stand go on.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__listen','__ssh','__tls','__call_home',)
+  __slots__ = ('_path_helper', '_extmethods', '__listen','__limits','__ssh','__tls','__call_home',)
 
   _yang_name = 'netconf-server'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -45,6 +46,7 @@ those who connect from then on; sessions that stand go on.
 
     self._extmethods = False
     self.__listen = YANGDynClass(base=listen.listen, is_container='container', yang_name="listen", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
+    self.__limits = YANGDynClass(base=limits.limits, is_container='container', yang_name="limits", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
     self.__ssh = YANGDynClass(base=ssh.ssh, is_container='container', yang_name="ssh", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
     self.__tls = YANGDynClass(base=tls.tls, is_container='container', yang_name="tls", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
     self.__call_home = YANGDynClass(base=call_home.call_home, is_container='container', yang_name="call-home", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
@@ -103,6 +105,34 @@ agent was started with.
 
   def _unset_listen(self):
     self.__listen = YANGDynClass(base=listen.listen, is_container='container', yang_name="listen", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
+
+
+  def _get_limits(self):
+    """
+    Getter method for limits, mapped from YANG variable /netconf_server/limits (container)
+
+    YANG Description: What one client, or all together, may take of the agent.
+    """
+    return self.__limits
+      
+  def _set_limits(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,base=limits.limits, is_container='container', yang_name="limits", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """limits must be of a type compatible with container""",
+          'defined-type': "container",
+          'generated-type': """YANGDynClass(base=limits.limits, is_container='container', yang_name="limits", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)""",
+        })
+
+    self.__limits = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_limits(self):
+    self.__limits = YANGDynClass(base=limits.limits, is_container='container', yang_name="limits", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
 
 
   def _get_ssh(self):
@@ -191,9 +221,10 @@ the server on it.
     self.__call_home = YANGDynClass(base=call_home.call_home, is_container='container', yang_name="call-home", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=True, extensions=None, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='container', is_config=True)
 
   listen = __builtin__.property(_get_listen, _set_listen)
+  limits = __builtin__.property(_get_limits, _set_limits)
   ssh = __builtin__.property(_get_ssh, _set_ssh)
   tls = __builtin__.property(_get_tls, _set_tls)
   call_home = __builtin__.property(_get_call_home, _set_call_home)
 
 
-  _pyangbind_elements = OrderedDict([('listen', listen), ('ssh', ssh), ('tls', tls), ('call_home', call_home), ])
+  _pyangbind_elements = OrderedDict([('listen', listen), ('limits', limits), ('ssh', ssh), ('tls', tls), ('call_home', call_home), ])

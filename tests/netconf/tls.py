@@ -83,6 +83,7 @@ class TlsToy:
     ) -> None:
         self.toy = toy
         self.users = Users()
+        self.limits = limits or Limits()
         self.tls = TlsServer(Serving(toy.dispatch, limits=limits), self.users, SERVER.load, waiting=waiting)
         self.thread = LoopThread()
         self.thread.start()
@@ -93,7 +94,7 @@ class TlsToy:
 
     def configure(self, access: TlsAccess) -> None:
         async def take() -> None:
-            self.tls.configure(ServerSettings(tls=access))
+            self.tls.configure(ServerSettings(tls=access, limits=self.limits))
 
         self.thread.call(take())
 
