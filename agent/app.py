@@ -29,6 +29,7 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store
 from agent.licensing.profile import Profile
 from agent.listeners import Listeners
+from agent.netconf.local import LocalServer
 from agent.netconf.serving import Serving
 from agent.netconf.session import capabilities
 from agent.northbound.authorization_operations import AuthorizationOperations
@@ -46,9 +47,9 @@ from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.northbound.trust_operations import TrustOperations
 from agent.restconf.auth import local_user
-from agent.restconf.listen import Local, Tcp, bind_tcp
+from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
+from agent.setup import FILES_FOLDER, NETCONF_SOCKET_FILE, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
@@ -197,6 +198,16 @@ class Accounts:
     def epoch(self) -> int:
         return self._users.epoch()
 
+    def local(self, uid: int) -> User | None:
+        """A user of this machine, for NETCONF: the account of the same name, else as for the local RESTCONF socket.
+
+        Root and the agent's own user are administrators, whatever accounts there are.
+        """
+        default = local_user(uid)
+        if default is None or "admin" in default.groups:
+            return default
+        return self.user(default.name) or default
+
 
 def _user(account: Account | None) -> User | None:
     return None if account is None else User(account.name, account.groups)
@@ -251,6 +262,9 @@ def open_agent(config: RunConfig) -> RunningAgent:
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
+        path = config.netconf_socket or folder.path / NETCONF_SOCKET_FILE
+        local = undo.enter_context(closing(bind_local(Local(path, accounts.local, config.socket_group))))
+        undo.callback(path.unlink, missing_ok=True)
         certificate = load_certificate(folder)
         server = Server(
             agent.dispatch,
@@ -266,11 +280,12 @@ def open_agent(config: RunConfig) -> RunningAgent:
             SshServer(serving, accounts, host_keys),
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
             clock,
+            LocalServer(serving, accounts.local),
         )
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
-        served = listeners.start(netconf, agent.server.settings)
+        served = listeners.start(netconf, agent.server.settings, local)
         undo.callback(listeners.stop)
         agent.server.attach(listeners)
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")

@@ -15,6 +15,7 @@ from typing import Protocol
 from agent.clock import Clock
 from agent.core.providers import Prepared
 from agent.netconf.callhome import Caller
+from agent.netconf.local import LocalServer
 from agent.netconf.settings import Listener, ServerSettings, SettingsError
 from agent.netconf.thread import LoopThread
 from agent.restconf.listen import ListenError, bind_tcp
@@ -70,7 +71,8 @@ class _Open:
 class Listeners:
     """Joins sockets and transports, from `start` to `stop`."""
 
-    def __init__(self, ssh: SshServer, tls: TlsServer, clock: Clock) -> None:
+    def __init__(self, ssh: SshServer, tls: TlsServer, clock: Clock, local: LocalServer | None = None) -> None:
+        self._local = local
         self._clock = clock
         self._callers: dict[str, Caller] = {}
         self._thread = LoopThread()
@@ -78,8 +80,10 @@ class Listeners:
         self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
         self._open: dict[Address, _Open] = {}
 
-    def start(self, first: socket.socket, settings: ServerSettings) -> Address:
-        """Serve SSH on `first`, for good, and what the settings name; returns the first one's address.
+    def start(self, first: socket.socket, settings: ServerSettings, local: socket.socket | None = None) -> Address:
+        """Serve SSH on `first` and local users on `local`, for good, and what the settings name.
+
+        Returns the first one's address.
 
         An address of the settings that cannot be taken is logged. Raises OSError, SettingsError.
         """
@@ -95,6 +99,8 @@ class Listeners:
         self._thread.start()
         try:
             self._thread.call(self._ssh.listen(first))
+            if self._local is not None and local is not None:
+                self._thread.call(self._local.listen(local))
             self._thread.call(self._take(settings, bound))
         except BaseException:
             self._thread.end()
@@ -178,6 +184,8 @@ class Listeners:
         self._open.clear()
         for server in self._servers.values():
             await server.stop()
+        if self._local is not None:
+            await self._local.stop()
 
 
 class _Change:

@@ -54,7 +54,11 @@ Socket = Annotated[
         show_default="STATE_DIR/agent.sock", help="Where the local socket is bound, for other users to reach it."
     ),
 ]
-SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
+NetconfSocket = Annotated[
+    Path | None,
+    typer.Option(show_default="STATE_DIR/netconf.sock", help="Where netconf-subsystem reaches NETCONF."),
+]
+SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local sockets.")]
 LabClockRate = Annotated[
     float | None, typer.Option(min=0.001, max=10_000_000, help="Lab folders: seconds that pass in one second.")
 ]
@@ -149,6 +153,7 @@ def run(
     restconf: RestconfAddress = f":{RESTCONF_PORT}",
     socket: Socket = None,
     socket_group: SocketGroup = None,
+    netconf_socket: NetconfSocket = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
@@ -164,6 +169,7 @@ def run(
             restconf=restconf,
             socket=socket,
             socket_group=socket_group,
+            netconf_socket=netconf_socket,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,

@@ -139,5 +139,10 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             self._channel.resume_reading()
 
     def close(self) -> None:
-        if self._channel is not None:
+        if self._channel is None:
+            return
+        if self.buffered or self._lost:
             self._channel.abort()
+        else:
+            # without an exit status OpenSSH's client reports a failure, 255
+            self._channel.exit(0)

@@ -18,7 +18,7 @@ import pytest
 
 from tests.netconf.pki import email, root
 from tests.netconf.support import HELLO_11
-from tests.system.kit import NC, PASSWORD, SLPA, Device
+from tests.system.kit import BIN, NC, PASSWORD, SLPA, Device
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
 
@@ -151,6 +151,17 @@ def test_call_home_to_ncclient(device: Device) -> None:
         assert done.stdout.endswith(" True\n")
     gone = f'<netconf-client xmlns:nc="{NC}" nc:operation="delete"><name>nms</name></netconf-client>'
     configure(device, f"<call-home>{gone}</call-home>")
+
+
+def test_the_helper_for_other_ssh_servers(device: Device) -> None:
+    """`netconf-subsystem` on pipes: the agent's own user is its administrator."""
+    close = f'<rpc xmlns="{NC}" message-id="1"><close-session/></rpc>]]>]]>'.encode()
+    hello = HELLO_11.replace(b"base:1.1", b"base:1.0")
+    command = [BIN / "netconf-subsystem", "--socket", device.folder / "netconf.sock"]
+    done = subprocess.run(command, input=hello + close, capture_output=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"<hello ")
+    assert done.stdout.endswith(b"<ok/></rpc-reply>]]>]]>")
 
 
 def test_settings_outlive_a_restart(tmp_path: Path) -> None:
