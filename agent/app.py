@@ -46,6 +46,7 @@ from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.northbound.trust_operations import TrustOperations
+from agent.pam import PamUsers, checker
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
@@ -251,6 +252,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
+        logins = accounts if config.pam is None else PamUsers(accounts, checker(config.pam))
         agent = build(
             profile=profile,
             clock=clock,
@@ -277,7 +279,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         host_keys = [keys.get(SSH_HOST)]
         serving = Serving(agent.dispatch, announce=agent.announced)
         listeners = Listeners(
-            SshServer(serving, accounts, host_keys),
+            SshServer(serving, logins, host_keys),
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
             clock,
             LocalServer(serving, accounts.local),

@@ -48,6 +48,8 @@ class RunConfig:
     socket_group: str | None = None
     netconf_socket: Path | None = None
     """Where local users reach NETCONF (`netconf-subsystem`); None means `netconf.sock` in the state folder."""
+    pam: str | None = None
+    """The PAM service that judges passwords over SSH which are no account's; None asks no PAM."""
     lab_clock_rate: float | None = None
     lab_clock_start: float | None = None
     files: Path | None = None

@@ -58,6 +58,9 @@ NetconfSocket = Annotated[
     Path | None,
     typer.Option(show_default="STATE_DIR/netconf.sock", help="Where netconf-subsystem reaches NETCONF."),
 ]
+Pam = Annotated[
+    str | None, typer.Option(metavar="SERVICE", help="Let PAM judge passwords over SSH too, as this service.")
+]
 SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local sockets.")]
 LabClockRate = Annotated[
     float | None, typer.Option(min=0.001, max=10_000_000, help="Lab folders: seconds that pass in one second.")
@@ -154,6 +157,7 @@ def run(
     socket: Socket = None,
     socket_group: SocketGroup = None,
     netconf_socket: NetconfSocket = None,
+    pam: Pam = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
@@ -170,6 +174,7 @@ def run(
             socket=socket,
             socket_group=socket_group,
             netconf_socket=netconf_socket,
+            pam=pam,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,
