@@ -50,7 +50,7 @@ from agent.pam import PamUsers, checker
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import FILES_FOLDER, NETCONF_SOCKET_FILE, SOCKET_FILE, load_certificate, load_profile
+from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
@@ -264,9 +264,11 @@ def open_agent(config: RunConfig) -> RunningAgent:
         )
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
-        path = config.netconf_socket or folder.path / NETCONF_SOCKET_FILE
-        local = undo.enter_context(closing(bind_local(Local(path, accounts.local, config.socket_group))))
-        undo.callback(path.unlink, missing_ok=True)
+        local = None
+        if config.netconf_socket is not None:
+            listener = Local(config.netconf_socket, accounts.local, config.socket_group)
+            local = undo.enter_context(closing(bind_local(listener)))
+            undo.callback(config.netconf_socket.unlink, missing_ok=True)
         certificate = load_certificate(folder)
         server = Server(
             agent.dispatch,

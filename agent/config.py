@@ -47,7 +47,7 @@ class RunConfig:
     """Where the local socket is bound; None means `agent.sock` in the state folder, which only its owner can enter."""
     socket_group: str | None = None
     netconf_socket: Path | None = None
-    """Where local users reach NETCONF (`netconf-subsystem`); None means `netconf.sock` in the state folder."""
+    """Where local users reach NETCONF (`netconf-subsystem`); None opens no such socket."""
     pam: str | None = None
     """The PAM service that judges passwords over SSH which are no account's; None asks no PAM."""
     lab_clock_rate: float | None = None

@@ -56,7 +56,7 @@ Socket = Annotated[
 ]
 NetconfSocket = Annotated[
     Path | None,
-    typer.Option(show_default="STATE_DIR/netconf.sock", help="Where netconf-subsystem reaches NETCONF."),
+    typer.Option(help="Where netconf-subsystem reaches NETCONF; local users come in as the account of their name."),
 ]
 Pam = Annotated[
     str | None, typer.Option(metavar="SERVICE", help="Let PAM judge passwords over SSH too, as this service.")

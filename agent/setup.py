@@ -32,7 +32,6 @@ CA_FILE = "ca.crt"
 CERTIFICATE_FILE = "tls.crt"
 HOST_KEY_FILE = "ssh_host_ed25519.pub"
 SOCKET_FILE = "agent.sock"
-NETCONF_SOCKET_FILE = "netconf.sock"
 FILES_FOLDER = "flash"
 
 

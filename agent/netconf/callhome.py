@@ -132,6 +132,8 @@ class Caller:
             known = await self._serve(connected, client.idle_time)
         finally:
             self._serving = False
+            # a transport that took it has closed it already
+            connected.close()
         if known:
             self._last = endpoint
             log.info("call home to %s: ended", where)

@@ -153,12 +153,17 @@ def test_call_home_to_ncclient(device: Device) -> None:
     configure(device, f"<call-home>{gone}</call-home>")
 
 
-def test_the_helper_for_other_ssh_servers(device: Device) -> None:
-    """`netconf-subsystem` on pipes: the agent's own user is its administrator."""
+def test_the_helper_for_other_ssh_servers(tmp_path: Path) -> None:
+    """`netconf-subsystem` on pipes: the agent's own user is its administrator. The socket goes with the agent."""
+    device = Device.make(tmp_path / "d")
+    path = tmp_path / "n.sock"
     close = f'<rpc xmlns="{NC}" message-id="1"><close-session/></rpc>]]>]]>'.encode()
     hello = HELLO_11.replace(b"base:1.1", b"base:1.0")
-    command = [BIN / "netconf-subsystem", "--socket", device.folder / "netconf.sock"]
-    done = subprocess.run(command, input=hello + close, capture_output=True, timeout=30, check=False)
+    command = [BIN / "netconf-subsystem", "--socket", path]
+    with device.running("--netconf-socket", str(path)):
+        assert path.stat().st_mode & 0o777 == 0o660
+        done = subprocess.run(command, input=hello + close, capture_output=True, timeout=30, check=False)
+    assert not path.exists()
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(b"<hello ")
     assert done.stdout.endswith(b"<ok/></rpc-reply>]]>]]>")
