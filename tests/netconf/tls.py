@@ -106,6 +106,7 @@ class TlsToy:
     def connect(self, user: str | Identity | None = "ada", **options: Any) -> Connection:
         who = PEOPLE[user] if isinstance(user, str) else user
         raw = socket.create_connection((self.host, self.port), WAIT)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             return Connection(raw, client_context(who, **options))
         except BaseException:
