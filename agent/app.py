@@ -20,6 +20,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.schema import Schema
 from agent.core.sessions import User
+from agent.core.tree import Tree
 from agent.core.validate import best_validator
 from agent.formats.envelope import DEFAULT_SKEW
 from agent.formats.signing import Signer
@@ -40,7 +41,7 @@ from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import Notifier
 from agent.northbound.operations import ACCESS, Operations
 from agent.northbound.rows import RowEncoder
-from agent.northbound.served import FRONT_END, PUBLISHED, absent, check
+from agent.northbound.served import FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.servers import SERVER, ServerProvider
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.state_view import StateView
@@ -52,12 +53,15 @@ from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
+from agent.store.check import ReportsCheck
+from agent.store.files import make_directory
 from agent.store.folder import StateFolder
 from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
+from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
 from agent.tls.server import TlsServer
-from agent.transport.files import Folders
+from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +99,18 @@ class Agent:
 class _Tell:
     """Lets the committer start before the hub that its notices go to exists."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.notifier: Notifier | None = None
+        self._clock = clock
 
     def __call__(self, notices: Sequence[Notice], at: int) -> None:
         if self.notifier is not None:
             self.notifier(notices, at)
+
+    def refused(self, name: str, members: Tree) -> None:
+        """A call was refused now, and the public module has a notification for it."""
+        if self.notifier is not None:
+            self.notifier.refused(name, members, self._clock.now())
 
 
 def build(
@@ -124,7 +134,7 @@ def build(
     # a clock of N seconds a second is off by N times as much
     skew = int(DEFAULT_SKEW * max(1.0, clock.rate))
     context = Context(profile=profile, signer=signer, reads=store.reports, lab=lab, skew=skew)
-    tell = _Tell()
+    tell = _Tell(clock)
     committer = Committer(store, context, clock, RowEncoder(bindings, profile.udi), tell)
     settings = SettingsProvider(bindings, committer)
     server = ServerProvider(bindings)
@@ -132,7 +142,7 @@ def build(
     files = files or Folders({})
     saving = FileOperations(bindings, committer, profile=profile, reads=store.reports, clock=clock, files=files)
     authorizing = AuthorizationOperations(bindings, committer, files)
-    trusting = TrustOperations(bindings, committer, files)
+    trusting = TrustOperations(bindings, committer, files, tell.refused)
     living = LifeOperations(bindings, committer, saving, rekey)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
@@ -153,7 +163,7 @@ def build(
                 **living.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
-            notifications=PUBLISHED,
+            notifications=PUBLISHED.union(NEVER),
             front_end=FRONT_END,
             absent=absent(schema),
         ),
@@ -228,18 +238,27 @@ class RunningAgent:
     `reload` takes up keys that were changed in the folder; what cannot be used is logged, and stays as it was.
     """
 
-    def __init__(self, listening: Listening, undo: ExitStack, reload: Callable[[], None]) -> None:
+    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack, reload: Callable[[], None]) -> None:
         self.listening = listening
         self.reload = reload
+        self._check = check
         self._undo = undo
+
+    def check_reports(self) -> None:
+        """Go on checking the stored reports in a thread, now that nobody waits for the start any more."""
+        self._check.start()
 
     def stop(self) -> None:
         self._undo.close()
 
 
-def open_agent(config: RunConfig) -> RunningAgent:
-    """Hold the state folder, join the agent, listen. Raises ConfigError, SettingsError, OSError, and what
-    folder, keys and store raise; nothing is left open then."""
+def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningAgent:
+    """Hold the state folder, join the agent, listen; of the stored reports the first have been checked then.
+
+    `on_damage` hears, on any thread, of damage in the database that shows while the agent serves: it has to be stopped.
+    Raises ConfigError, SettingsError, OSError, and what folder, keys and store raise; nothing is
+    left open then.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL)
     folder = StateFolder.open(config.state_dir)
     clock = make_clock(folder, config)
@@ -247,7 +266,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
         undo.enter_context(folder.hold())
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
         profile = load_profile(folder)
-        store = SqliteStore(folder.database, keys.get(JOURNAL))
+        store = SqliteStore(folder.database, keys.get(JOURNAL), on_damage)
         undo.callback(store.close)
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
@@ -262,6 +281,7 @@ def open_agent(config: RunConfig) -> RunningAgent:
             files=Folders.at(files_folder(folder, config)),
             rekey=lambda: _new_device_key(keys),
         )
+        store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
         local = None
@@ -295,7 +315,8 @@ def open_agent(config: RunConfig) -> RunningAgent:
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
         reload = partial(_reload, keys, listeners)
-        return RunningAgent(listening, undo.pop_all(), reload)
+        undo.callback(store.check.stop)
+        return RunningAgent(listening, store.check, undo.pop_all(), reload)
 
 
 def _reload(keys: Keystore, listeners: Listeners) -> None:
@@ -313,11 +334,13 @@ def _new_device_key(keys: Keystore) -> Signer:
 
 
 def files_folder(folder: StateFolder, config: RunConfig) -> Path:
-    """Where licence files lie: the configured folder, else `flash` in the state folder, which is made. Raises OSError,
-    and ConfigError where the configured one is none."""
+    """Where licence files lie: the configured folder, else `flash` in the held state folder, made and cleared of what a
+    death of the agent has left. Raises OSError, and ConfigError where the configured one is none."""
     if config.files is None:
         path = folder.path / FILES_FOLDER
-        path.mkdir(mode=0o700, exist_ok=True)
+        # what is saved into it is durable on return, so its name must be
+        make_directory(path, 0o700)
+        remove_drafts(path)
         return path
     if not config.files.is_dir():
         raise ConfigError(f"--files {config.files} is not a folder: make it, or name another one")

@@ -38,6 +38,13 @@ Serial = Annotated[
 TrustAnchors = Annotated[
     list[Path] | None, typer.Option(help="PEM file with the licence authority's root; can be repeated.")
 ]
+Factory = Annotated[
+    Path | None,
+    typer.Option(help="The authority's factory file: trust code, policy and authorization code that the product has."),
+]
+DeviceKey = Annotated[
+    Path | None, typer.Option(help="The product's own private key, made in the factory (PEM); without it, one is made.")
+]
 KeyFile = Annotated[
     Path | None,
     typer.Option(show_default="STATE_DIR.key", help="Key file that seals secrets; outside the state folder."),
@@ -84,6 +91,8 @@ def init(
     profile: ProfileFile = None,
     serial: Serial = None,
     trust_anchor: TrustAnchors = None,
+    factory: Factory = None,
+    device_key: DeviceKey = None,
     key_file: KeyFile = None,
     tls_name: TlsNames = None,
     lab: Lab = False,
@@ -102,6 +111,8 @@ def init(
             profile=profile,
             serial=serial,
             trust_anchors=trust_anchor or [],
+            factory=factory,
+            device_key=device_key,
             key_file=key_file,
             tls_names=tls_name or [],
             lab=lab,
@@ -147,6 +158,21 @@ def host_key(state_dir: StateDir) -> None:
     except process.Failed as error:
         fail(error)
     typer.echo(f"SSH host key: {fingerprint} (ED25519); a running agent takes it up on SIGHUP")
+
+
+@cli.command()
+def check(state_dir: StateDir) -> None:
+    """Verify the database of an agent that does not run: exit code 0 when all is as it was written, else 1."""
+    from agent import process
+
+    try:
+        checked = process.check(state_dir)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(
+        f"Nothing was altered: snapshot, {checked.events} events after it, configuration, {checked.reports} stored "
+        f"reports, {checked.users} users"
+    )
 
 
 @cli.command()

@@ -1,9 +1,9 @@
-"""What `slp-agent init`, `user add` and `run` do. Apart from `main.py`, so that operator commands start without it."""
+"""What `slp-agent init`, `user add`, `check` and `run` do. Apart from `main.py`: operator commands start without it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 import gc
 import json
 import logging
@@ -11,6 +11,8 @@ import os
 from pathlib import Path
 import signal
 import sys
+import threading
+from typing import NamedTuple
 
 from agent import setup
 from agent.clock import SystemClock
@@ -20,9 +22,10 @@ from agent.core.dispatch import IncompleteError
 from agent.licensing.profile import ProfileError
 from agent.netconf.settings import SettingsError
 from agent.restconf.listen import ListenError
-from agent.store.errors import StoreError, UserError
+from agent.store.errors import JournalDamaged, StoreError, UserError
 from agent.store.folder import StateFolder, StateFolderError
 from agent.store.keystore import JOURNAL, Keystore, KeystoreError, open_key_file
+from agent.store.sqlite import SqliteStore
 from agent.store.users import Users
 
 _EXPECTED = (
@@ -41,6 +44,9 @@ _EXPECTED = (
     UnicodeDecodeError,
 )
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+log = logging.getLogger(__name__)
 
 
 class Failed(Exception):  # noqa: N818 - the end of a command, not a fault of the program
@@ -68,6 +74,8 @@ def init(
     key_file: Path | None,
     tls_names: list[str],
     lab: bool,
+    factory: Path | None = None,
+    device_key: Path | None = None,
 ) -> setup.Made:
     """Make a state folder. Raises Failed."""
     with explained():
@@ -81,6 +89,8 @@ def init(
             lab=lab,
             key_file=key_file,
             tls_names=tls_names,
+            factory_file=factory,
+            device_key=device_key,
         )
 
 
@@ -103,6 +113,24 @@ def new_host_key(state_dir: Path) -> str:
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
         keys.create_host_key()
         return setup.host_key_fingerprint(keys)
+
+
+class Checked(NamedTuple):
+    """What a state folder holds, all of it as it was written."""
+
+    events: int
+    reports: int
+    users: int
+
+
+def check(state_dir: Path) -> Checked:
+    """Read and verify everything in the database of an agent that does not run. Raises Failed."""
+    with explained():
+        folder = StateFolder.open(state_dir)
+        with folder.hold():
+            key = Keystore(folder.keys, open_key_file(folder.info.key_file)).get(JOURNAL)
+            with closing(SqliteStore(folder.database, key)) as store, closing(Users(folder.database, key)) as users:
+                return Checked(len(store.load().events), store.check.run(), len(users.all()))
 
 
 def run(
@@ -148,17 +176,46 @@ def run(
             # the whole agent takes half a second to import, which init and user add do without
             from agent import app
 
-            agent = app.open_agent(config)
+            damage = _Damage()
+            agent = app.open_agent(config, damage)
     ready = {"event": "ready", "netconf": agent.listening.netconf, "restconf": agent.listening.restconf}
     try:
         # past Python's buffer, which would be written again at the end
         os.write(output.fileno(), json.dumps(ready).encode() + b"\n")
+        agent.check_reports()
         while signal.sigwait(taken) == signal.SIGHUP:
             agent.reload()
     except OSError as error:
         raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
     finally:
-        agent.stop()
+        with damage.comes_first():
+            agent.stop()
+
+
+class _Damage:
+    """Ends the process when damage shows in the database while it serves, as damage at start does: nothing is served
+    from what was altered. The first that is found is told."""
+
+    def __init__(self) -> None:
+        self._found: JournalDamaged | None = None
+
+    def __call__(self, error: JournalDamaged) -> None:
+        """Called on the thread that found it; the main thread waits for a signal."""
+        if self._found is None:
+            self._found = error
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    @contextmanager
+    def comes_first(self) -> Iterator[None]:
+        """Around the end of the agent: raises Failed with the damage, whatever came of it."""
+        try:
+            yield
+        except Exception:
+            if self._found is None:
+                raise
+            log.exception("the end could not be recorded")
+        if self._found is not None:
+            raise Failed(str(self._found)) from self._found
 
 
 @contextmanager

@@ -17,12 +17,15 @@ from agent.certificate import HostNameError, general_name, make_certificate, own
 from agent.clock import Clock
 from agent.formats import certificates
 from agent.formats.errors import DocumentError
-from agent.licensing.commands import InstallAnchors
-from agent.licensing.engine import Context, decide
+from agent.formats.jsontext import MAX_BYTES
+from agent.licensing.commands import Command, InstallAnchors, InstallFactory
+from agent.licensing.engine import Context, decide, evolve
 from agent.licensing.profile import VIRTUAL_ROUTER, Profile, parse_profile
+from agent.licensing.refusals import SUCCESS
 from agent.licensing.state import State
+from agent.store import files
 from agent.store.folder import StateFolder
-from agent.store.keystore import JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
+from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, TLS, Keystore, create_key_file
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Users
 
@@ -33,6 +36,7 @@ CERTIFICATE_FILE = "tls.crt"
 HOST_KEY_FILE = "ssh_host_ed25519.pub"
 SOCKET_FILE = "agent.sock"
 FILES_FOLDER = "flash"
+MAX_KEY_BYTES = 64 * 1024
 
 
 class SetupError(Exception):
@@ -71,12 +75,17 @@ def initialise(
     lab: bool,
     key_file: Path | None,
     tls_names: Sequence[str],
+    factory_file: Path | None = None,
+    device_key: Path | None = None,
 ) -> Made:
-    """Make the state folder. `anchors` are roots (DER).
+    """Make the state folder. `anchors` are roots (DER), `factory_file` holds what the authority gave to the factory,
+    `device_key` a private key (PEM) that the factory made; without it, one is made.
 
     Raises SetupError, and what profile, folder, keystore, store and users raise; what was made is removed then.
     """
     text, profile = read_profile(profile_file, serial)
+    factory = None if factory_file is None else _read(factory_file, "factory file", MAX_BYTES)
+    private = None if device_key is None else _read(device_key, "device key", MAX_KEY_BYTES)
     try:
         names = [*map(general_name, tls_names), *own_names()]
     except HostNameError as error:
@@ -86,6 +95,8 @@ def initialise(
     with hold, ExitStack() as undo:
         undo.callback(_remove, folder, keep=existed, key_file=not folder.info.key_file.exists())
         keys = Keystore(folder.keys, create_key_file(folder.info.key_file))
+        if private is not None:
+            keys.take_signing_key(DEVICE, private)
         keys.create_keys()
         write(folder, PROFILE_FILE, text.encode())
         write(folder, SERIAL_FILE, f"{profile.sn}\n".encode())
@@ -96,7 +107,7 @@ def initialise(
         write(folder, HOST_KEY_FILE, host_key.encode() + b"\n", mode=0o644)
         journal_key = keys.get(JOURNAL)
         SqliteStore.create(folder.database, journal_key)
-        install_anchors(folder, keys, profile, anchors, clock)
+        install(folder, keys, profile, anchors, factory, clock)
         users = Users(folder.database, journal_key)
         try:
             users.add(user.name, "admin", user.password, user.ssh_keys)
@@ -175,6 +186,16 @@ def read_anchors(files: Sequence[Path]) -> list[bytes]:
     return found
 
 
+def _read(file: Path, what: str, limit: int) -> bytes:
+    """A file that the operator named, of at most so many bytes. Raises SetupError."""
+    try:
+        return files.read_bounded(file, limit)
+    except OSError as error:
+        raise SetupError(f"cannot read {what} {file}: {error.strerror}; name another one") from None
+    except ValueError as error:
+        raise SetupError(f"{what} {file} {error}; name another one") from None
+
+
 def _remove(folder: StateFolder, *, keep: bool, key_file: bool) -> None:
     """Take back an init that cannot be finished; `keep` leaves the folder itself, which was there before."""
     for entry in folder.path.iterdir():
@@ -188,27 +209,41 @@ def _remove(folder: StateFolder, *, keep: bool, key_file: bool) -> None:
         folder.path.rmdir()
 
 
-def install_anchors(
-    folder: StateFolder, keys: Keystore, profile: Profile, anchors: Sequence[bytes], clock: Clock
+def install(
+    folder: StateFolder,
+    keys: Keystore,
+    profile: Profile,
+    anchors: Sequence[bytes],
+    factory: bytes | None,
+    clock: Clock,
 ) -> None:
-    """Make them the first decision in the journal, which is authenticated: a file could be exchanged later."""
+    """Make anchors, and what the factory puts in, the first decisions in the journal, which is authenticated: a file
+    could be exchanged later. Raises SetupError when the factory's file is refused."""
     store = SqliteStore(folder.database, keys.get(JOURNAL))
+    commands: list[Command] = [InstallAnchors(tuple(anchors))]
+    if factory is not None:
+        commands.append(InstallFactory(factory))
     try:
         context = Context(profile=profile, signer=keys.signer(), reads=store.reports, lab=folder.info.lab)
-        decision = decide(State(), InstallAnchors(tuple(anchors)), int(clock.now()), context)
+        state = State()
         unit = store.begin()
-        unit.append(decision.events, {})
+        for command in commands:
+            decision = decide(state, command, int(clock.now()), context)
+            if decision.reply.code != SUCCESS:
+                unit.rollback()
+                raise SetupError(f"the factory file was refused: {decision.reply.message}")
+            unit.append(decision.events, {})
+            state = evolve(state, decision.events)
         unit.commit()
     finally:
         store.close()
 
 
 def write(folder: StateFolder, name: str, data: bytes, *, mode: int = 0o600) -> None:
-    """A new file of the state folder. Raises SetupError."""
+    """A new file of the state folder, durable on return: init has ended only then. Raises SetupError."""
     path = folder.path / name
     try:
-        path.touch(mode=mode, exist_ok=False)
-        path.write_bytes(data)
+        files.create_private(path, data, mode)
     except OSError as error:
         raise SetupError(f"cannot write {path}: {error.strerror}; free space, delete the folder, init again") from None
 

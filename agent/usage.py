@@ -2,6 +2,8 @@
 
     with usage.connect("/run/slp-agent/slp-agent.sock") as recorder:
         recorder.record("network-advantage", 3)
+        if recorder.ask_permission("hseck9", throughput=1000):
+            ...
 
 Talks to a running agent over its RESTCONF interface; nothing of the agent itself is imported.
 """
@@ -9,7 +11,7 @@ Talks to a running agent over its RESTCONF interface; nothing of the agent itsel
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 import http.client
 import json as jsonlib
@@ -26,7 +28,8 @@ TIMEOUT = 30.0
 """Seconds that one request may take."""
 
 _TYPE = "application/yang-data+json"
-_RECORD = "/restconf/operations/slp-agent:record-usage"
+_RECORD = "record-usage"
+_ASK = "ask-permission"
 
 
 class UsageUnavailable(Exception):  # noqa: N818 - says what is the case
@@ -139,25 +142,87 @@ class Client:
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Whether a licence may be used; true where it may, so that `if permission:` reads as it should.
+
+    `reason` is the return-code where it may not, and `message` says why and what to do. `authorized_count` is what
+    authorization codes allow (None: no code is needed, or any count is allowed); `throughput_limit` is how many
+    megabits a second may be forwarded in each direction now (None: licensing sets no limit).
+    """
+
+    allowed: bool
+    reason: str | None
+    message: str
+    authorized_count: int | None = None
+    throughput_limit: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+
 class Recorder:
-    """Records how many of a licence are in use."""
+    """Records how many of a licence are in use, and asks whether they may be."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def record(self, license: str, count: int) -> None:  # noqa: A002 - YANG's word
+    def record(
+        self,
+        license: str,  # noqa: A002 - YANG's word
+        count: int,
+        *,
+        added: Iterable[str] = (),
+        removed: Iterable[str] = (),
+    ) -> None:
         """State that `count` of a licence (feature name or entitlement tag) are in use from now on.
 
-        Returns once the agent has made it durable. Stating the same count again changes nothing. Raises UsageRefused,
+        `added` and `removed` are peripherals that the count takes in, or no longer takes in, as `PID:…,SN:…`: at most
+        500. Returns once the agent has made it durable. Stating the same count again changes nothing; a peripheral
+        that is stated again, because an answer was lost, stands in the reports twice. Raises UsageRefused,
         UsageUnavailable.
         """
-        arguments = {"slp-agent:input": {"license": license, "count": count}}
-        answer = self._client.request("POST", _RECORD, arguments, repeatable=True)
+        wanted: dict[str, Any] = {"license": license, "count": count}
+        wanted |= {
+            name: keys for name, keys in (("added-peripheral", [*added]), ("removed-peripheral", [*removed])) if keys
+        }
+        output = self._call(_RECORD, wanted, repeatable=len(wanted) == 2)
+        if output["return-code"] != "success":
+            raise UsageRefused(output["return-code"], output.get("message", f"usage of {license} was not recorded"))
+
+    def ask_permission(
+        self,
+        license: str,  # noqa: A002 - YANG's word
+        count: int = 1,
+        *,
+        throughput: int | None = None,
+    ) -> Permission:
+        """May `count` of a licence be used, forwarding `throughput` megabits a second in each direction?
+
+        Changes nothing, and reserves nothing: `record` asks again. A no is an answer, not an error. Raises UsageRefused
+        where the question itself is refused, UsageUnavailable.
+        """
+        wanted: dict[str, Any] = {"license": license, "count": count}
+        if throughput is not None:
+            wanted["throughput"] = throughput
+        output = self._call(_ASK, wanted, repeatable=True)
+        allowed = output.get("allowed") is True
+        return Permission(
+            allowed=allowed,
+            reason=None if allowed else output["return-code"],
+            message=output.get("message", ""),
+            authorized_count=output.get("authorized-count"),
+            throughput_limit=output.get("throughput-limit"),
+        )
+
+    def _call(self, name: str, wanted: Mapping[str, Any], *, repeatable: bool) -> dict[str, Any]:
+        """The output of one of the agent's operations."""
+        path, arguments = f"/restconf/operations/slp-agent:{name}", {"slp-agent:input": wanted}
+        answer = self._client.request("POST", path, arguments, repeatable=repeatable)
         output = answer.json.get("slp-agent:output") if isinstance(answer.json, dict) else None
         if not isinstance(output, dict) or "return-code" not in output:
             raise UsageUnavailable("the agent's reply has no return-code: is this an slp-agent?")
-        if output["return-code"] != "success":
-            raise UsageRefused(output["return-code"], output.get("message", f"usage of {license} was not recorded"))
+        return output
 
     def close(self) -> None:
         self._client.close()

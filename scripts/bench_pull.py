@@ -66,6 +66,10 @@ class Process:
         found = re.search(rf"^{name}:\s+(\d+) kB", (self._proc / "status").read_text(), re.M)
         return int(found[1]) / 1024 if found else 0.0
 
+    def peak(self) -> float:
+        """The highest resident memory so far, in MiB."""
+        return self._status("VmHWM")
+
     def growth(self, call: Callable[[], Any]) -> float:
         """By how many MiB resident memory exceeded what it was before, at its highest during the call."""
         before = self._status("VmRSS")
@@ -93,10 +97,11 @@ def tool(*words: str | Path, given: str | None = None) -> str:
     return done.stdout
 
 
-def make_folder(work: Path, count: int) -> Path:
-    """A state folder with this many closed reports."""
+def make_folder(work: Path, count: int, *options: str | Path) -> Path:
+    """A state folder with this many closed reports; `options` are further ones of `slp-agent init`."""
     folder = work / f"device-{count}"
-    tool(BIN / "slp-agent", "init", "--state-dir", folder, "--user", "admin", "--password-stdin", given=PASSWORD + "\n")
+    tool(BIN / "slp-agent", "init", "--state-dir", folder, "--user", "admin", "--password-stdin", *options,
+         given=PASSWORD + "\n")  # fmt: skip
     tool(BIN / "slp-agent", "user", "add", "collector", "--group", "collector", "--password-stdin", "--state-dir",
          folder, given=PASSWORD + "\n")  # fmt: skip
     if count:
@@ -124,22 +129,22 @@ class Running:
 
 
 @contextmanager
-def agent(folder: Path) -> Iterator[Running]:
-    """A real agent process on a state folder."""
+def agent(folder: Path, level: str = "warning") -> Iterator[Running]:
+    """A real agent process on a state folder; its log of this level lies beside it."""
     command = [BIN / "slp-agent", "run", "--state-dir", folder, "--netconf", "127.0.0.1:0", "--restconf",
-               "127.0.0.1:0", "--log-level", "warning"]  # fmt: skip
+               "127.0.0.1:0", "--log-level", level]  # fmt: skip
     # compiled modules are kept, as an installation has them, and none is left in the source tree
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(folder.parent / "pycache")
     begun = time.perf_counter()
-    with (folder.parent / "agent.log").open("a") as log, subprocess.Popen(
+    with (errors := folder.with_suffix(".log")).open("w") as log, subprocess.Popen(
         [str(word) for word in command], stdout=subprocess.PIPE, stderr=log, text=True, env=environment
     ) as started:  # fmt: skip
         assert started.stdout is not None
         line = started.stdout.readline()
         took = time.perf_counter() - begun
         if not line:
-            raise SystemExit(f"the agent did not start: {(folder.parent / 'agent.log').read_text()[-800:]}")
+            raise SystemExit(f"the agent did not start: {errors.read_text()[-800:]}")
         ready = json.loads(line)
         process = Process(started)
         try:

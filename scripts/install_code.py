@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Install what the licence authority returned (an ACK, a policy, a trust code, or several in one file)."""
+"""Install what the licence authority returned (ACK, policy, trust and authorization codes); a line for each."""
 
 import argparse
 from base64 import b64encode
@@ -23,13 +23,9 @@ def netconf(target, user, password, _ca, content):
     where = urlsplit(f"ssh://{target}")
     login = {"host": where.hostname, "port": where.port or 830, "username": user, "password": password}
     with manager.connect(**login, hostkey_verify=False, look_for_keys=False, allow_agent=False, timeout=120) as device:
-        try:
-            reply = to_ele(str(device.dispatch(to_ele(RPC % escape(content)))))
-        except RPCError as error:
-            raise SystemExit(f"{error.tag}: {error.message}") from None
-    leaves = lambda entry, *names: {name: entry.findtext(f"{{{SLPA}}}{name}") for name in names}  # noqa: E731
-    documents = [leaves(each, "type", "return-code", "message") for each in reply.iter(f"{{{SLPA}}}document")]
-    return leaves(reply, "return-code", "message") | {"document": documents}
+        reply = to_ele(str(device.dispatch(to_ele(RPC % escape(content)))))
+    leaves = lambda entry: {leaf.tag.rpartition("}")[2]: leaf.text for leaf in entry}  # noqa: E731
+    return leaves(reply) | {"document": [leaves(each) for each in reply.iter(f"{{{SLPA}}}document")]}
 
 
 def restconf(target, user, password, ca, content):
@@ -39,10 +35,9 @@ def restconf(target, user, password, ca, content):
     body = json.dumps({"slp-agent:input": {"content": content}})
     device.request("POST", f"{url.path}/operations/slp-agent:import-code", body, headers)
     reply = device.getresponse()
-    answer = json.load(reply)
     if reply.status != 200:
-        raise SystemExit(f"{reply.status} {answer}")
-    return answer["slp-agent:output"]
+        raise SystemExit(f"{reply.status} {reply.read().decode()}")
+    return json.load(reply)["slp-agent:output"]
 
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -52,9 +47,14 @@ parser.add_argument("--user", required=True, help="of the group collector; the p
 parser.add_argument("--ca", help="RESTCONF: the agent's CA file")
 args = parser.parse_args()
 install = restconf if args.target.startswith("https:") else netconf
-content = args.file.read_text(encoding="utf-8")
-answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, content)
+try:
+    content = args.file.read_text(encoding="utf-8")
+    answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, content)
+except (OSError, UnicodeDecodeError, RPCError) as error:
+    raise SystemExit(f"{args.file}: {getattr(error, 'tag', type(error).__name__)}: {error}") from None
 for document in answer.get("document", []):
     print(f"{document['type']}: {document['return-code']} {document.get('message') or ''}".rstrip())
+if answer.get("confirmation-codes"):
+    print(f"confirmation codes: {answer['confirmation-codes']}")
 if answer["return-code"] != "success":
-    raise SystemExit(f"{args.file}: {answer['return-code']}: {answer.get('message')}")
+    raise SystemExit(f"{args.file}: {answer['return-code']}: {answer['message']}")

@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """A small application that pays for what it uses: an echo service that records how many sessions are open.
 
+Before it serves it asks whether as many as it will need may be used.
+
 It is its own client, too: sessions come and go on a fixed pattern, over real TCP connections on loopback. Each count
 is recorded through the agent's local socket and then printed as a JSON line {"wall": seconds, "count": n}.
 """
@@ -38,6 +40,10 @@ async def main(socket: str, license_name: str, pause: float) -> None:
         finally:
             open_now.discard(writer)
 
+    with usage.connect(socket) as recorder:
+        asked = recorder.ask_permission(license_name, max(PATTERN))
+    if not asked:
+        raise SystemExit(f"{license_name} may not be used: {asked.message}")
     server = await asyncio.start_server(session, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     clients: list[asyncio.StreamWriter] = []

@@ -1,4 +1,4 @@
-"""`slp-agent license …`: save, import, trust and authorization, as operators know them from `license smart …`.
+"""`slp-agent license …`: files, trust, authorization, sync and reset, as operators know them from `license smart …`.
 
 FILE is a file in the agent's folder (`flash:NAME`, `bootflash:NAME`, `NAME`); with --here it is one on this machine.
 """
@@ -219,6 +219,34 @@ def permission(
     """May it be used? Exit code 0: yes; 1: no, and why."""
     output = accepted(call(client, OWN, "ask-permission", license=feature, count=count, throughput=throughput))
     typer.echo(output.get("message", "yes"))
+
+
+@cli.command("sync")
+@on_agent
+def sync(client: Client) -> None:
+    """Report at once: close open reports, send what waits, fetch what the authority has."""
+    output = accepted(call(client, OWN, "sync"))
+    closed = len(output.get("rum-report-key", ()))
+    typer.echo(output.get("message") or f"{closed} report{'' if closed == 1 else 's'} closed; being sent")
+
+
+@cli.command("factory-reset")
+@on_agent
+def factory_reset(
+    client: Client,
+    file: Annotated[
+        str | None, typer.Option("--file", help="First save all reports to this file of the agent's.")
+    ] = None,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Give up what was not reported, and installed codes.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """End this life of the product instance: usage, reports, codes, policies and trust go, a new key begins."""
+    if not yes and not typer.confirm("This removes licences' usage, reports, codes, policies and trust. Go on?"):
+        fail("nothing was reset")
+    output = accepted(call(client, OWN, "factory-reset", file_path=file, discard=discard))
+    typer.echo(output.get("message", "licensing was reset"))
 
 
 def _save(client: Client, file: str, here: bool, rpc: str, **which: Any) -> None:

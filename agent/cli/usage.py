@@ -20,9 +20,15 @@ def set_(
     client: Client,
     name: Annotated[str, typer.Argument(help="Licence name, feature name or entitlement tag.")],
     count: Annotated[int, typer.Argument(min=0, max=4_294_967_295, help="How many are in use from now on; 0 stops.")],
+    added: Annotated[
+        list[str] | None, typer.Option("--added", metavar="PID:…,SN:…", help="A peripheral that it takes in now.")
+    ] = None,
+    removed: Annotated[
+        list[str] | None, typer.Option("--removed", metavar="PID:…,SN:…", help="One that it no longer takes in.")
+    ] = None,
 ) -> None:
     """Set the count of a licence."""
-    ask(lambda: Recorder(client).record(name, count))
+    ask(lambda: Recorder(client).record(name, count, added=added or (), removed=removed or ()))
 
 
 @cli.command("list")

@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.clock import Clock
 from agent.core.access import AccessTable
+from agent.core.aside import Aside, Steps
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running
@@ -89,6 +90,7 @@ class Dispatch:
         self._clock = clock
         self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
+        self._aside = Aside(self.loop, _failed)
         self.running = Running(schema, validator, providers.config, begin, stored)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
@@ -103,6 +105,7 @@ class Dispatch:
 
     def stop(self) -> None:
         """Finish what was submitted, then end the core thread."""
+        self._aside.stop()
         self.loop.stop()
 
     def authorize(self, session: Session, module: str, name: str) -> None:
@@ -136,9 +139,9 @@ class Dispatch:
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
-        return self.loop.submit(lambda: self._serve(request, session))
+        return self._aside.run(lambda: self._serve(request, session))
 
-    def _serve(self, request: Submitted, session: Session) -> Tree | None:
+    def _serve(self, request: Submitted, session: Session) -> Tree | Steps | None:
         try:
             match request:
                 case Edit():
@@ -163,7 +166,7 @@ class Dispatch:
             raise _failed(type(request).__name__) from None
         return None
 
-    def _invoke(self, request: Invoke, session: Session) -> Tree | None:
+    def _invoke(self, request: Invoke, session: Session) -> Tree | Steps | None:
         node = request.node
         self.authorize(session, node.module, node.name)
         operation = self._operations.get(node.path)

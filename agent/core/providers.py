@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
+from agent.core.aside import Steps
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 
@@ -59,8 +60,8 @@ class StateProvider(Protocol):
 
 
 class Operation(Protocol):
-    """Implements one RPC. Core thread."""
+    """Implements one RPC. Core thread; what takes long is a part of the steps that it then returns (core/aside.py)."""
 
-    def __call__(self, input: Tree, session: Session, /) -> Tree | None:  # noqa: A002 - YANG's word
+    def __call__(self, input: Tree, session: Session, /) -> Tree | Steps | None:  # noqa: A002 - YANG's word
         """`input` is schema-checked, with defaults filled in. Returns the output tree, or None for <ok/>/204."""
         ...

@@ -152,13 +152,14 @@ class Authorization:
     """An authorization code for one product instance; it takes the place of the installed one of the same type.
 
     `replaces` is the serial of the code that the authority expects to be overwritten. A `plr` code without
-    entitlements authorizes every licence.
+    entitlements authorizes every licence. `factory` says that it was made with the product, for what was bought.
     """
 
     heading: Heading
     auth_type: AuthType
     entitlements: tuple[Entitlement, ...]
     replaces: int | None = None
+    factory: bool = False
     kind: Literal["authorization"] = "authorization"
 
 
@@ -202,6 +203,8 @@ def _authorization_body(document: Authorization) -> dict[str, Any]:
     }
     if document.replaces is not None:
         members["replaces"] = document.replaces
+    if document.factory:
+        members["origin"] = "factory"
     return members
 
 
@@ -234,10 +237,18 @@ def read_body(kind: Kind, heading: Heading, members: Members) -> Document:
         return TrustAnchors(heading, _read_anchors(members))
     der = _read_der(members.text("certificate", 16_384), f"{members.where}.certificate")
     certificate = Certificate(der, "the trust code")
-    factory = _choice(members, "origin", ("authority", "factory"), "authority") == "factory"
     return TrustCode(
-        heading, der, key_id(certificate.public_key), certificate.not_before, certificate.not_after, factory
+        heading,
+        der,
+        key_id(certificate.public_key),
+        certificate.not_before,
+        certificate.not_after,
+        _is_factory(members),
     )
+
+
+def _is_factory(members: Members) -> bool:
+    return _choice(members, "origin", ("authority", "factory"), "authority") == "factory"
 
 
 def _read_der(text: str, where: str) -> bytes:
@@ -269,7 +280,8 @@ def _read_authorization(heading: Heading, members: Members) -> Authorization:
     entitlements = tuple(read_entitlements(members))
     if not entitlements and auth_type != "plr":
         raise InvalidContent(f"{members.where}.entitlements must hold at least one entry in a code of type {auth_type}")
-    return Authorization(heading, auth_type, entitlements, members.optional_integer("replaces"))
+    replaces = members.optional_integer("replaces")
+    return Authorization(heading, auth_type, entitlements, replaces, _is_factory(members))
 
 
 def read_entitlements(members: Members) -> list[Entitlement]:

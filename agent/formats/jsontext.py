@@ -23,9 +23,12 @@ MAX_MEMBERS = 400_000
 _UNWANTED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def dump(value: Any) -> str:
     """Compact ASCII JSON in the given member order; never contains `]]>`, so it fits into any XML CDATA section."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).replace("]]>", "]]\\u003e")
+    return _encoder.encode(value).replace("]]>", "]]\\u003e")
 
 
 def load(text: str | bytes, what: str, max_bytes: int = MAX_BYTES, max_members: int = MAX_MEMBERS) -> Any:
@@ -54,7 +57,7 @@ def load(text: str | bytes, what: str, max_bytes: int = MAX_BYTES, max_members: 
         raise TooLarge(f"{what} is nested deeper than {MAX_DEPTH} levels") from None
     except ValueError as error:
         raise Malformed(f"{what}: {error}") from None
-    _check(value, what)
+    check(value, what, data)
     return value
 
 
@@ -77,24 +80,37 @@ def _no_fraction(text: str) -> Any:
     raise ValueError(f"number {text:.30} is not an integer")
 
 
-def _check(value: Any, what: str) -> None:
+def check(value: Any, what: str, text: bytes) -> None:
+    """Refuse nesting and characters that no document may carry; `text` is the JSON text of `value`.
+
+    Raises TooLarge or Malformed.
+    """
+    # ASCII without escapes holds nothing but what stands in it, and JSON itself allows no raw control characters.
+    plain = text.isascii() and b"\\" not in text
     level: list[Any] = [value]
     depth = 0
     while level:
         depth += 1
         if depth > MAX_DEPTH and any(isinstance(item, list | dict) for item in level):
             raise TooLarge(f"{what} is nested deeper than {MAX_DEPTH} levels")
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item, what)
-            elif isinstance(item, dict):
-                for name in item:
-                    _check_text(name, what)
-                below.extend(item.values())
-            elif isinstance(item, list):
-                below.extend(item)
-        level = below
+        if not plain:
+            _check_texts(level, what)
+        level = [
+            below
+            for item in level
+            if isinstance(item, list | dict)
+            for below in (item.values() if isinstance(item, dict) else item)
+            if not plain or isinstance(below, list | dict)
+        ]
+
+
+def _check_texts(level: list[Any], what: str) -> None:
+    for item in level:
+        if isinstance(item, str):
+            _check_text(item, what)
+        elif isinstance(item, dict):
+            for name in item:
+                _check_text(name, what)
 
 
 def _check_text(text: str, what: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from agent.formats import jsontext
-from agent.formats.errors import InvalidContent, UnsupportedVersion
+from agent.formats.errors import InvalidContent, TooLarge, UnsupportedVersion
 from agent.formats.jsontext import Members
 from agent.formats.signing import Signer, from_base64, payload_digest, to_base64
 from agent.formats.udi import Udi
@@ -78,6 +78,11 @@ class Report:
     close_reason: str
     ha_udi: tuple[HaUdi, ...] = ()
     utility_enabled: bool = False
+    """Whether the instance is in utility mode."""
+    post_paid: bool = False
+    """Whether this usage is billed afterwards: in utility mode, and never an export-controlled licence."""
+    subscription_id: str | None = None
+    """The subscription that post-paid usage is billed to."""
     lab: bool = False
     hostname: str | None = None
     customer_tags: tuple[tuple[str, str], ...] = ()
@@ -108,8 +113,13 @@ def payload(report: Report) -> str:
         head = {"version": report.version}
         asset["report_id"] = report.report_id
     rows = [_row(row, report.metric_name) for row in report.measurements]
-    text = jsontext.dump({**head, "asset_identification": asset, "meta": meta, "measurements": rows})
-    read_payload(text)
+    members = {**head, "asset_identification": asset, "meta": meta, "measurements": rows}
+    text = jsontext.dump(members)
+    if len(text) > MAX_DOCUMENT:
+        raise TooLarge(f"the payload has {len(text)} bytes; at most {MAX_DOCUMENT} are accepted")
+    # What is signed counts, so the reader's rules are kept before it; the text itself is the writer's own.
+    jsontext.check(members, "the payload", text.encode("ascii"))
+    _read(Members(members, "payload", InvalidContent))
     return text
 
 
@@ -126,6 +136,10 @@ def _meta(report: Report) -> dict[str, Any]:
         "chain": chain,
         "lab": report.lab,
     }
+    if report.utility_enabled or report.post_paid:
+        meta["post_paid"] = report.post_paid
+    if report.subscription_id is not None:
+        meta["subscription_id"] = report.subscription_id
     if report.hostname is not None:
         meta["hostname"] = report.hostname
     if report.customer_tags:
@@ -173,9 +187,13 @@ def seal(report: Report, signer: Signer, trust_code: bytes | None = None) -> byt
 
     The bytes are to be kept and passed on as they are: signing again gives other bytes.
     """
-    text = payload(report)
+    return seal_payload(payload(report), report.udi, signer, trust_code)
+
+
+def seal_payload(text: str, udi: Udi, signer: Signer, trust_code: bytes | None = None) -> bytes:
+    """`seal` for a payload of this instance that was made already."""
     signature: dict[str, Any] = {
-        "sudi": report.udi.sudi(),
+        "sudi": udi.sudi(),
         "signing_type": "builtin" if trust_code is None else "trust-code",
         "key": signer.key_id,
         "value": to_base64(signer.sign(text.encode("utf-8"))),
@@ -199,7 +217,10 @@ def digest_of(document: bytes) -> str:
 
 def read_payload(text: str) -> Report:
     """Parse a payload string whose signature fits. Raises Malformed, UnsupportedVersion, InvalidContent, TooLarge."""
-    members = Members(jsontext.load(text, "the payload", MAX_DOCUMENT), "payload", InvalidContent)
+    return _read(Members(jsontext.load(text, "the payload", MAX_DOCUMENT), "payload", InvalidContent))
+
+
+def _read(members: Members) -> Report:
     version = _version(members)
     asset = members.object("asset_identification")
     instance = asset.object("instance")
@@ -222,6 +243,8 @@ def read_payload(text: str) -> Report:
             HaUdi(member.text("role", 16), _udi(member.object("sudi"))) for member in meta.objects("ha_udi", 64)
         ),
         utility_enabled=_utility(meta, version),
+        post_paid=meta.optional_boolean("post_paid") or False,
+        subscription_id=meta.optional_text("subscription_id"),
         lab=meta.boolean("lab"),
         hostname=meta.optional_text("hostname"),
         customer_tags=_pairs(meta.optional_object("customer_tags"), CUSTOMER_TAGS, 127),
@@ -318,6 +341,10 @@ def _check(report: Report, metric_names: list[str]) -> None:
     for earlier, later in zip(report.measurements, report.measurements[1:], strict=False):
         if later.start < earlier.end:
             raise InvalidContent(f"payload.measurements overlap: a row starts at {later.start}, before {earlier.end}")
+    if report.post_paid and not report.utility_enabled:
+        raise InvalidContent("payload.meta.post_paid: there is post-paid usage in utility mode only")
+    if report.subscription_id is not None and not report.post_paid:
+        raise InvalidContent("payload.meta.subscription_id: only post-paid usage is billed to a subscription")
     if any(outage.end < outage.start for outage in report.outages):
         raise InvalidContent("payload.meta.outages: a span ends before it starts")
     first = report.sequence == 1

@@ -96,6 +96,17 @@ def load_public_key(spki: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
+def public_from_pem(pem: bytes) -> bytes:
+    """DER SubjectPublicKeyInfo of a public key in PEM form; raises ValueError unless it is a P-256 key."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"the public key cannot be read: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ValueError("the public key is not an ECDSA key on the curve P-256")
+    return public_bytes(key)
+
+
 def public_bytes(key: ec.EllipticCurvePublicKey) -> bytes:
     """DER SubjectPublicKeyInfo with an uncompressed point: one key has one encoding."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -5,7 +5,7 @@ Source: slp-facts 4.4 (saved usage file), 4.5 (ACK file), 3 (policy file with it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
@@ -92,11 +92,17 @@ class UsageFile:
     reports: tuple[bytes, ...]
 
 
-def write_usage(info: SystemInfo, reports: Sequence[bytes]) -> bytes:
+def write_usage(info: SystemInfo, reports: Iterable[bytes]) -> bytes:
     """A usage file as `license smart save usage` writes it; every report stays byte for byte in a CDATA section."""
-    parts = [_write_info(info)]
-    parts.extend(b"<RUMReport><![CDATA[" + _cdata(report) + b"]]></RUMReport>" for report in reports)
-    return b"<smartLicense>" + b"".join(parts) + b"</smartLicense>\n"
+    return b"".join(usage_pieces(info, reports))
+
+
+def usage_pieces(info: SystemInfo, reports: Iterable[bytes]) -> Iterator[bytes]:
+    """`write_usage` piece by piece, for reports that are not to be in memory at once."""
+    yield b"<smartLicense>" + _write_info(info)
+    for report in reports:
+        yield b"<RUMReport><![CDATA[" + _cdata(report) + b"]]></RUMReport>"
+    yield b"</smartLicense>\n"
 
 
 def _write_info(info: SystemInfo) -> bytes:

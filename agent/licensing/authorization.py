@@ -137,6 +137,7 @@ def installed(draft: Draft, document: Document, digest: str) -> AuthorizationIns
         digest=digest,
         entitlements=document.entitlements,
         confirmation="" if before is None else confirmation_code(before.digest, digest),
+        factory=document.factory,
     )
 
 

@@ -33,6 +33,13 @@ class InstallAnchors:
 
 
 @dataclass(frozen=True, slots=True)
+class InstallFactory:
+    """Install what the factory puts in: a file of the authority, before the first Start. All of it, or nothing."""
+
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class ApplySettings:
     """The running configuration's licensing part changed to this."""
 
@@ -163,6 +170,7 @@ Command = (
     | Stop
     | Tick
     | InstallAnchors
+    | InstallFactory
     | ApplySettings
     | RecordUsage
     | CloseReports

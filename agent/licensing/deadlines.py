@@ -9,7 +9,7 @@ from __future__ import annotations
 from agent.licensing.policy import Policy, in_force
 from agent.licensing.profile import PolicyClass, Profile
 from agent.licensing.state import State
-from agent.licensing.usage import DAILY_SECONDS, SAMPLE_SECONDS
+from agent.licensing.usage import CLOCK_TOLERANCE, DAILY_SECONDS, SAMPLE_SECONDS
 
 DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
@@ -27,7 +27,10 @@ def in_policy_days(state: State, profile: Profile) -> int:
 
     Before the first acknowledged report that is the first-report requirement, afterwards the reporting frequency.
     """
-    policy = in_force(state.policies)
+    return _in_policy_days(state, profile, in_force(state.policies))
+
+
+def _in_policy_days(state: State, profile: Profile, policy: Policy) -> int:
     values = (
         policy.days[name].first if state.report_ack_at is None else policy.days[name].ongoing
         for name in classes_in_use(state, profile)
@@ -52,7 +55,7 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
     policy = in_force(state.policies)
     if policy.ack_required:
         due += [at + days * DAY for at, days in _changes(state, profile, policy)]
-        if days := in_policy_days(state, profile):
+        if days := _in_policy_days(state, profile, policy):
             due.append(since + days * DAY)
     return min(due, default=None)
 
@@ -63,9 +66,10 @@ def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, 
     if state.trust is not None and not state.trust.factory:
         installed.append(state.trust.installed_at)
     earliest = max(installed, default=0)
+    given = {name: days.change for name, days in policy.days.items()}
     found = []
     for tag, at in state.changes.items():
-        days = policy.days[profile.by_tag(tag).policy_class].change
+        days = given[profile.by_tag(tag).policy_class]
         if days > 0:
             found.append((max(at, earliest), days))
     return found
@@ -77,8 +81,9 @@ def push_interval_days(state: State, profile: Profile) -> int:
     0 means no reporting: licences are in use, or were changed, and the policy requires no report for any of them.
     """
     configured = state.settings.interval_days or DEFAULT_INTERVAL_DAYS
-    limits = [days for _, days in _changes(state, profile, in_force(state.policies))]
-    if days := in_policy_days(state, profile):
+    policy = in_force(state.policies)
+    limits = [days for _, days in _changes(state, profile, policy)]
+    if days := _in_policy_days(state, profile, policy):
         limits.append(days)
     if state.settings.utility_enabled:
         limits.append(UTILITY_DAYS)
@@ -101,10 +106,15 @@ def next_push(state: State, profile: Profile, now: int) -> int | None:
     return first + ((now - first) // interval + 1) * interval
 
 
-def next_deadline(state: State) -> int | None:
-    """When the kernel wants its next Tick: the next sample or the daily close; None while it does not run."""
+def next_deadline(state: State, now: int | None = None) -> int | None:
+    """When the kernel wants its next Tick: the next sample or the daily close; None while it does not run.
+
+    At once (`now`) when the clock was set back: on the old clock's dates nothing would be measured until then.
+    """
     if not state.running:
         return None
+    if now is not None and max(now, 1) < state.at - CLOCK_TOLERANCE:
+        return now
     return min(state.sampled_at + SAMPLE_SECONDS, _daily_after(state, state.sampled_at))
 
 

@@ -15,9 +15,7 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.state import State
-
-CLOCK_TOLERANCE = 60
-"""A clock that goes back by no more than this is waited for; one that goes back further starts new reports."""
+from agent.licensing.usage import CLOCK_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)

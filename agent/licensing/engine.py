@@ -17,6 +17,7 @@ from agent.licensing.commands import (
     FactoryReset,
     ImportContent,
     InstallAnchors,
+    InstallFactory,
     MarkDelivered,
     NoteSaved,
     PrepareReset,
@@ -80,10 +81,10 @@ def decide(state: State, command: Command, now: int, context: Context) -> Decisi
     """Decide on one command at `now` (epoch seconds).
 
     A refusal gives no events. Raises NotRunningError when the command needs a running agent, and ValueError for a
-    command that no seam may send (a first Start without an epoch).
+    command that no seam may send (a first Start without an epoch, a factory's file after it).
     """
     draft = Draft(state, now, context)
-    if not state.running and not isinstance(command, Start | InstallAnchors | ApplySettings):
+    if not state.running and not isinstance(command, Start | InstallAnchors | InstallFactory | ApplySettings):
         raise NotRunningError(f"{type(command).__name__} needs a running agent: send Start first")
     reply = _run(draft, command)
     notes = (*draft.notices, *notices.of_events(draft.events, draft.state, context.profile))
@@ -102,6 +103,8 @@ def _run(draft: Draft, command: Command) -> Reply:
             return _mark(draft, command)
         case ImportContent():
             return _import(draft, command)
+        case InstallFactory():
+            return _factory(draft, command)
         case RequestTrust():
             return trust.request(draft, command.token, command.force, command.online)
         case AskPermission() | RequestAuthorization() | SaveAuthorizationRequest() | ReturnAuthorization():
@@ -291,6 +294,20 @@ def _import(draft: Draft, command: ImportContent) -> Reply:
     failed = next((result for result in results if result.code != SUCCESS), None)
     if failed is None:
         return Reply(message="; ".join(result.message for result in results), documents=results)
+    return Reply(failed.code, failed.message, failed.reason, documents=results)
+
+
+def _factory(draft: Draft, command: InstallFactory) -> Reply:
+    """Install a factory's file: whole, and before the first start, when there is nothing that it could take away."""
+    if draft.state.epoch:
+        raise ValueError("a factory's documents are installed before the first Start")
+    before = draft.state
+    results = imports.install(draft, command.content, "factory", factory=True)
+    failed = next((result for result in results if result.code != SUCCESS), None)
+    if failed is None:
+        return Reply(message="; ".join(result.message for result in results), documents=results)
+    draft.events.clear()
+    draft.state = before
     return Reply(failed.code, failed.message, failed.reason, documents=results)
 
 

@@ -7,6 +7,7 @@ travel inside ReportClosed, so replaying events never signs. `encode` and `decod
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 import json
 from typing import Literal, get_args
 
@@ -329,7 +330,10 @@ class AuthorizationRequestEnded:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationInstalled:
-    """A code took the place of the one of its type; `confirmation` is empty when there was none."""
+    """A code took the place of the one of its type; `confirmation` is empty when there was none.
+
+    `factory`: it was made with the product; its entitlements are what was bought with it.
+    """
 
     at: int
     auth_type: AuthType
@@ -337,6 +341,7 @@ class AuthorizationInstalled:
     digest: str
     entitlements: tuple[Entitlement, ...]
     confirmation: str
+    factory: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +401,11 @@ Event = (
 )
 
 
-def kind_of(event_type: type[Event]) -> str:
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
+
+@cache
+def kind_of(event_type: type) -> str:
     """ReportClosed -> report-closed: the word in the journal."""
     name = event_type.__name__
     return "".join(f"-{c.lower()}" if c.isupper() else c for c in name).lstrip("-")
@@ -407,13 +416,13 @@ _TYPES: dict[str, type[Event]] = {kind_of(each): each for each in get_args(Event
 
 def kind(event: Event) -> str:
     """The event's name as it stands in the journal, such as `report-closed`."""
-    return kind_of(type(event))
+    cls: type = type(event)
+    return kind_of(cls)
 
 
 def encode(event: Event) -> bytes:
     """One event as compact UTF-8 JSON: `v` (format), `type`, then its fields; bytes are base64."""
-    body = {"v": FORMAT, "type": kind(event), **to_plain(event)}
-    return json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encoder.encode({"v": FORMAT, "type": kind(event), **to_plain(event)}).encode()
 
 
 def decode(data: bytes) -> Event:

@@ -252,6 +252,7 @@ def _reset(state: State) -> State:
         floors=state.floors,
         policies={origin: policy for origin, policy in state.policies.items() if origin == "factory"},
         authorization=Authorization(returned_serial=returned),
+        purchased=state.purchased,
     )
 
 
@@ -336,6 +337,8 @@ def _authorization(
                 request=None if event.auth_type == "slac" else old.request,
                 confirmation=event.confirmation or old.confirmation,
             )
+            if event.factory:
+                state = _with(state, purchased=event.entitlements)
         case AuthorizationRemoved():
             new = replace(
                 old,

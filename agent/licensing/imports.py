@@ -33,8 +33,10 @@ _NAMED = 10
 """How many reports a message names."""
 
 
-def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...]:
+def install(draft: Draft, content: bytes, who: str, *, factory: bool = False) -> tuple[DocumentResult, ...]:
     """Verify `content` and add the events of what it installs to the draft; one result a document.
+
+    With `factory` only what an authority marked as the factory's is taken.
 
     First come those that failed a check, then the others in the order of effect. Refused documents add a notice and
     no event.
@@ -65,7 +67,7 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
         failed = DocumentResult(rejected.kind or "file", code(why.reason), why.message, why.reason)
         results.append(_refuse(draft, failed, who))
     for document in opening.opened:
-        result, events = _effect(draft, document)
+        result, events = _effect(draft, document) if not factory or _of_factory(document) else _not_of_factory(document)
         if result.code != SUCCESS:
             result = _refuse(draft, result, who)
         if events:
@@ -75,6 +77,19 @@ def install(draft: Draft, content: bytes, who: str) -> tuple[DocumentResult, ...
             draft.emit(_accepted(draft.at, document))
         results.append(result)
     return tuple(results)
+
+
+def _of_factory(opened: Opened) -> bool:
+    match opened.document:
+        case TrustCode(factory=True) | Authorization(factory=True) | Policy(origin="factory"):
+            return True
+    return False
+
+
+def _not_of_factory(opened: Opened) -> tuple[DocumentResult, list[Event]]:
+    kind = opened.document.kind
+    message = f"this {kind} is not one for a factory to put in; let the authority make a factory file"
+    return DocumentResult(kind, code("document"), message, "document"), []
 
 
 def _refuse(draft: Draft, result: DocumentResult, who: str) -> DocumentResult:

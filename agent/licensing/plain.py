@@ -13,10 +13,12 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+_SAME = frozenset({bool, int, str})
+
 
 def to_plain(value: Any) -> Any:
     """The JSON value of a frozen value."""
-    if value is None or isinstance(value, bool | int | str):
+    if value is None or type(value) in _SAME:
         return value
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -24,17 +26,17 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, dict):
         return {key: to_plain(item) for key, item in value.items()}
-    return {name: to_plain(getattr(value, name)) for name in _fields(value)}
+    cls: type = type(value)
+    plain = {}
+    for name in _shape(cls)[0]:
+        member = getattr(value, name)
+        plain[name] = member if type(member) in _SAME else to_plain(member)
+    return plain
 
 
 def from_plain(hint: Any, value: Any) -> Any:
     """The value of type `hint` that `to_plain` wrote. Raises ValueError that names the member and what is expected."""
     return _reader(hint)(value)
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    cls: type = type(value)
-    return _shape(cls)[0]
 
 
 @cache

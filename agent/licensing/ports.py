@@ -145,7 +145,10 @@ class Store(Protocol):
         ...
 
     def load(self) -> Loaded:
-        """Read and authenticate what is kept. Raises when the journal was altered or is from a newer version."""
+        """Read and authenticate what is kept. Raises when the journal was altered or is from a newer version.
+
+        Reports may be authenticated later, but always before they are handed out.
+        """
         ...
 
     def journal_length(self) -> int:

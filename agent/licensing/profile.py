@@ -53,6 +53,12 @@ class Licence:
         return "perpetual" if self.term == "perpetual" else "subscription"
 
     @property
+    def can_be_post_paid(self) -> bool:
+        """Whether utility mode bills its usage afterwards; an export-controlled one is sold pre-paid only
+        (slp-facts section 8)."""
+        return self.enforcement != "export"
+
+    @property
     def needs_authorization(self) -> bool:
         """Whether it may only be used with an authorization code (slp-facts section 5)."""
         return self.enforcement != "unenforced"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from agent.formats import rum
-from agent.formats.signing import Signer
+from agent.formats.signing import Signer, payload_digest
 from agent.formats.udi import Udi
 from agent.licensing.events import CloseReason, ReportClosed
 from agent.licensing.profile import Profile
@@ -141,10 +141,12 @@ def close(
         for index, span in enumerate(spans)
     )
     version: rum.Version = "2.0" if supports(state.software_version, "rum-version-2") else "1.0"
-    document = rum.seal(
+    udi, licence = profile.udi, profile.by_tag(tag)
+    post_paid = settings.utility_enabled and licence.can_be_post_paid
+    payload = rum.payload(
         rum.Report(
             report_id=report.report_id,
-            udi=profile.udi,
+            udi=udi,
             epoch=state.epoch,
             sequence=chain.sequence + 1 if chain else 1,
             previous_report_id=chain.report_id if chain else 0,
@@ -155,28 +157,28 @@ def close(
             measurements=rows,
             close_reason=reason,
             utility_enabled=settings.utility_enabled,
+            post_paid=post_paid,
+            subscription_id=licence.subscription_id if post_paid else None,
             lab=lab,
             hostname=None if settings.privacy_hostname else profile.hostname,
             customer_tags=settings.customer_tags,
-            customer_info=settings.customer_info if settings.utility_enabled else (),
+            customer_info=settings.customer_info if post_paid else (),
             outages=tuple(rum.Outage(*outage) for outage in report.preface.outages),
             trust_request=signer.public_key if ask_trust else None,
             version=version,
-        ),
-        signer,
-        certificate,
+        )
     )
     return ReportClosed(
         at=at,
         report_id=report.report_id,
-        key=report_key(profile.udi.key, report.report_id),
+        key=report_key(udi.key, report.report_id),
         entitlement_tag=tag,
-        license_name=profile.by_tag(tag).name,
+        license_name=licence.name,
         start=spans[0].start,
         end=spans[-1].end,
         reason=reason,
         previous_report_id=use.last_report_id,
-        digest=rum.digest_of(document),
-        document=document,
+        digest=payload_digest(payload),
+        document=rum.seal_payload(payload, udi, signer, certificate),
         version=version,
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import json
 from typing import Literal, NamedTuple
 
-from agent.formats.documents import Account, PolicyTerms
+from agent.formats.documents import Account, Entitlement, PolicyTerms
 from agent.licensing.codes import Authorization
 from agent.licensing.events import OutageReason
 from agent.licensing.plain import from_plain, to_plain
@@ -123,7 +123,8 @@ class State:
     last acknowledged; for `last_ack_at` the installation of a policy or trust code counts too (slp-facts section 3).
     `push_from` is the next push planned, or the last one: the others follow it by the interval. `reminder` is the ACK
     deadline that the operator was told of last, and the milestone (days left, or minus the days overdue).
-    `resetting`: a factory reset was prepared, and nothing is measured.
+    `resetting`: a factory reset was prepared, and nothing is measured. `purchased` is what the factory's authorization
+    code said was bought with the product.
     Dictionaries are immutable by convention: `licences` by entitlement tag, `changes` (tag → second of the first
     licence change that no acknowledged report covers), `floors` by document kind, `policies` by origin.
     """
@@ -152,6 +153,7 @@ class State:
     resetting: bool = False
     last_saved_at: int | None = None
     authorization: Authorization = field(default_factory=Authorization)
+    purchased: tuple[Entitlement, ...] = ()
     requests_made: int = 0
     account: Account | None = None
     push_from: int = 0

@@ -14,6 +14,8 @@ from agent.formats import rum
 SAMPLE_SECONDS = rum.SAMPLE_SECONDS
 """How often usage is confirmed as still holding; what a crash can lose at most."""
 DAILY_SECONDS = 86_400
+CLOCK_TOLERANCE = 60
+"""A clock that goes back by no more than this is waited for; one that goes back further starts new reports."""
 MAX_COUNT = 2**32 - 1
 MAX_ROWS = rum.MAX_MEASUREMENTS
 """Rows after which a report is closed, so that a count that changes every second cannot make it grow for ever."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 import logging
 
+from agent.core.aside import Steps
 from agent.core.providers import Operation
+from agent.core.schema import Node
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.licensing.engine import Reply
@@ -14,8 +16,12 @@ from agent.northbound.commit import Committer
 
 log = logging.getLogger(__name__)
 
-Call = Callable[[Tree, Session], Tree]
-"""Takes checked input; gives output by local names, wherever a leaf comes from."""
+Call = Callable[[Tree, Session], Tree | Steps]
+"""Takes checked input; gives output by local names, wherever a leaf comes from, perhaps in steps (core/aside.py)."""
+
+
+_LONG = 1_000_000
+"""Characters of a leaf whose check would keep others waiting."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a fault
@@ -33,17 +39,35 @@ def through(bindings: Bindings, path: str, operation: Call) -> Operation:
     parts = {child.kind: child for child in (rpc.by_member("input"), rpc.by_member("output")) if child is not None}
     members = {child.name: child.member for child in parts["output"].children}
 
-    def call(given: Tree, session: Session) -> Tree:
+    def output(tree: Tree) -> Tree:
+        return bindings.checked(parts["output"], {members[name]: value for name, value in tree.items()})
+
+    def call(given: Tree, session: Session) -> Tree | Steps:
         if "input" in parts:
             given = bindings.checked(parts["input"], given)
         try:
-            tree = operation(given, session)
+            result = operation(given, session)
         except Refused as refused:
-            log.warning("%s by user %s: %s: %s", rpc.name, session.user.name, refused.code, refused.message)
-            tree = {"return-code": refused.code, "message": refused.message}
-        return bindings.checked(parts["output"], {members[name]: value for name, value in tree.items()})
+            return output(_told(rpc, session, refused))
+        return finish(result, session) if isinstance(result, Generator) else output(result)
+
+    def finish(steps: Steps, session: Session) -> Steps:
+        try:
+            tree = yield from steps
+        except Refused as refused:
+            tree = _told(rpc, session, refused)
+        answer = tree or {}
+        if any(isinstance(value, str) and len(value) > _LONG for value in answer.values()):
+            checked: Tree = yield lambda: output(answer)
+            return checked
+        return output(answer)
 
     return call
+
+
+def _told(rpc: Node, session: Session, refused: Refused) -> Tree:
+    log.warning("%s by user %s: %s: %s", rpc.name, session.user.name, refused.code, refused.message)
+    return {"return-code": refused.code, "message": refused.message}
 
 
 def answered(reply: Reply) -> Tree:

@@ -14,7 +14,7 @@ from typing import cast
 
 from agent.clock import Clock
 from agent.core.providers import UnitOfWork as AnyUnit
-from agent.errors import refuse
+from agent.errors import RequestError, refuse
 from agent.formats.signing import Signer
 from agent.licensing import deadlines
 from agent.licensing.commands import Command, Tick
@@ -91,6 +91,38 @@ class Committer:
         with storage_refusals():
             return self.run(command)
 
+    def serve_all(self, commands: Sequence[Command]) -> list[Reply | Exception]:
+        """`serve` for several clients in one transaction: each command is decided on what those before it led to.
+
+        Raises RequestError where the store fails; nothing of any has changed then. A command that breaks off has its
+        exception as result, and the others are done all the same.
+        """
+        try:
+            with storage_refusals():
+                return list(self._run_all(commands))
+        except RequestError:
+            raise
+        except Exception as error:
+            if len(commands) == 1:
+                return [error]
+            log.warning("%d commands are done one by one: one of them broke off", len(commands))
+            return [result for command in commands for result in self.serve_all([command])]
+
+    def _run_all(self, commands: Sequence[Command]) -> list[Reply]:
+        unit, state = self._store.begin(), self.state
+        changes: list[Change] = []
+        try:
+            for command in commands:
+                changes.append(self._put(command, unit, state, last=len(changes) == len(commands) - 1))
+                state = changes[-1].state
+            if state is not self.state:
+                unit.commit()
+        finally:
+            unit.rollback()
+        for change in changes:
+            self._show(change)
+        return [change.decision.reply for change in changes]
+
     def begin(self) -> UnitOfWork:
         """A unit of work for a configuration commit. It and its `commit` raise RequestError where the store fails."""
         with storage_refusals():
@@ -117,17 +149,19 @@ class Committer:
 
     def next_deadline(self) -> float | None:
         """Epoch seconds at which `tick` is wanted next."""
-        return deadlines.next_deadline(self.state)
+        return deadlines.next_deadline(self.state, int(self._clock.now()))
 
-    def _put(self, command: Command, unit: UnitOfWork) -> Change:
+    def _put(self, command: Command, unit: UnitOfWork, state: State | None = None, *, last: bool = True) -> Change:
+        """Decide on `state` (None: the present one) and put it into the unit; `last`: nothing more comes into it."""
+        before = self.state if state is None else state
         at = int(self._clock.now())
-        decision = decide(self.state, command, at, self._context)
+        decision = decide(before, command, at, self._context)
         if not decision.events:
-            return Change(decision, self.state, at)
-        state = evolve(self.state, decision.events)
+            return Change(decision, before, at)
+        state = evolve(before, decision.events)
         closed = [event for event in decision.events if isinstance(event, ReportClosed)]
         unit.append(decision.events, {event.report_id: self._encode(event) for event in closed})
-        if self._store.journal_length() + len(decision.events) > SNAPSHOT_EVERY:
+        if last and self._store.journal_length() + len(decision.events) > SNAPSHOT_EVERY:
             unit.put_state(state.to_json())
         return Change(decision, state, at)
 

@@ -1,25 +1,28 @@
 """The RPCs that save usage reports and install documents by file, and their inline forms. Decides nothing.
 
-Saving closes what is open, then writes, then marks what a collector was given: in this order a crash loses nothing.
+Saving closes what is open, then writes, then marks what a collector was given: in this order a crash loses nothing. The
+writing runs beside the core thread and holds a page of reports in memory (docs/decisions/0039).
 A file that cannot be used is a normal reply whose return-code says why (docs/models.md, Files).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 import contextlib
 from dataclasses import dataclass
 import hashlib
 import json
 import logging
+from typing import Any
 
 from agent.clock import Clock
+from agent.core.aside import Part, Steps
 from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.formats.jsontext import MAX_BYTES
-from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, write_usage
-from agent.licensing.commands import CloseReports, ImportContent, NoteSaved
+from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, usage_pieces, write_usage
+from agent.licensing.commands import CloseReports, ImportContent, MarkDelivered, NoteSaved
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
@@ -47,6 +50,8 @@ FILE_CODES: dict[Reason, str] = {
 DEFAULT_DAYS = 90
 """How far back rum-save-usage-days goes where it is not told (slp-facts section 10.4)."""
 DAY = 86_400
+MARKED = 250
+"""Reports that are marked as delivered in one transaction."""
 
 _CSL = "/cisco-smart-license:"
 _OWN = "/slp-agent:"
@@ -62,20 +67,16 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """A usage file's content and the ids of its reports."""
+class Selected:
+    """What one usage file is to hold: the wanted ones of the reports up to an id, under this heading."""
 
-    ids: tuple[int, ...]
-    content: bytes
-
-    @property
-    def told(self) -> str:
-        """How many reports it holds, in words."""
-        return f"{len(self.ids)} report{'' if len(self.ids) == 1 else 's'}"
+    wanted: Wanted
+    upto: int
+    info: SystemInfo
 
 
 class FileOperations:
-    """All run on the core thread."""
+    """All run on the core thread, but for what `_documents` gives."""
 
     def __init__(
         self,
@@ -111,30 +112,38 @@ class FileOperations:
         with file_refusals():
             self._files.check(argument)
 
-    def save_all(self, argument: str, session: Session) -> int:
+    def save_all(self, argument: str, session: Session) -> Generator[Part, Any, int]:
         """Save every closed report, and count it as delivered; how many. Nothing is closed for it. Raises Refused."""
-        return len(self._to_file(argument, self._content(Wanted()), session, delivered=True).ids)
+        return (yield from self._to_file(argument, self._select(Wanted()), session, delivered=True))
 
     def _saving(self, choose: Callable[[Tree], Wanted]) -> Call:
-        def save(given: Tree, session: Session) -> Tree:
+        def save(given: Tree, session: Session) -> Steps:
             argument = given["file-path"]
             wanted = choose(given)
             # first: a file that has no place leaves the open reports open
             self.check(argument)
-            content = self._save(wanted, session)
-            saved = self._to_file(argument, content, session, delivered=ACCESS.collects(session.user))
-            return {"return-code": SUCCESS, "message": f"{saved.told} saved", "report-count": len(saved.ids)}
+            selected = self._close_and_select(wanted, session)
+            delivered = ACCESS.collects(session.user)
+            number = yield from self._to_file(argument, selected, session, delivered=delivered)
+            return {"return-code": SUCCESS, "message": f"{_told(number)} saved", "report-count": number}
 
         return save
 
-    def _to_file(self, argument: str, saved: Saved, session: Session, *, delivered: bool) -> Saved:
-        with file_refusals():
-            self._files.write(argument, (saved.content,))
-        self._note(saved, session, delivered)
-        log.info("user %s saved %s to %s", session.user.name, saved.told, argument)
-        return saved
+    def _to_file(
+        self, argument: str, selected: Selected, session: Session, *, delivered: bool
+    ) -> Generator[Part, Any, int]:
+        def write() -> list[int]:
+            ids: list[int] = []
+            with file_refusals():
+                self._files.write(argument, usage_pieces(selected.info, self._documents(selected, ids)))
+            return ids
 
-    def _export(self, given: Tree, session: Session) -> Tree:
+        ids = yield write
+        yield from self._note(ids, session, delivered)
+        log.info("user %s saved %s to %s", session.user.name, _told(len(ids)), argument)
+        return len(ids)
+
+    def _export(self, given: Tree, session: Session) -> Steps:
         if "all" in given:
             wanted = Wanted()
         elif "days" in given:
@@ -143,9 +152,15 @@ class FileOperations:
             wanted = Wanted(key=given["rum-report-key"])
         else:
             wanted = Wanted(unreported=True)
-        saved = self._save(wanted, session)
-        self._note(saved, session, ACCESS.collects(session.user))
-        return {"return-code": SUCCESS, "report-count": len(saved.ids), "content": saved.content.decode()}
+        selected = self._close_and_select(wanted, session)
+
+        def write() -> tuple[list[int], str]:
+            ids: list[int] = []
+            return ids, write_usage(selected.info, self._documents(selected, ids)).decode()
+
+        ids, content = yield write
+        yield from self._note(ids, session, ACCESS.collects(session.user))
+        return {"return-code": SUCCESS, "report-count": len(ids), "content": content}
 
     def _import_file(self, given: Tree, session: Session) -> Tree:
         with file_refusals():
@@ -157,18 +172,23 @@ class FileOperations:
             raise Refused("BadInputParams", "days is expected to be 1 or more")
         return Wanted(since=max(0, int(self._clock.now()) - days * DAY))
 
-    def _save(self, wanted: Wanted, session: Session) -> Saved:
-        """Close what is open, unless one report is named; the content of a usage file."""
+    def _close_and_select(self, wanted: Wanted, session: Session) -> Selected:
+        """Close what is open, unless one report is named; then `_select`."""
         if wanted.key is None:
             self._committer.serve(CloseReports(session.user.name))
-        return self._content(wanted)
+        return self._select(wanted)
 
-    def _content(self, wanted: Wanted) -> Saved:
-        """The content of a usage file. Raises Refused, and RequestError where the store fails."""
-        ids: list[int] = []
-        documents: list[bytes] = []
+    def _select(self, wanted: Wanted) -> Selected:
+        """What a file that is made now holds. Raises RequestError where the store fails."""
+        with storage_refusals():
+            upto = self._reads.max_id()
+        return Selected(wanted, upto, self._system_info(wanted, upto))
+
+    def _documents(self, selected: Selected, ids: list[int]) -> Iterator[bytes]:
+        """The chosen reports, and each one's id into `ids`: any thread. Raises Refused when they are too many, and
+        RequestError where the store fails."""
         size = 0
-        for report_id, document in self._chosen(wanted):
+        for report_id, document in self._chosen(selected.wanted, selected.upto):
             size += len(document)
             if len(ids) == MAX_REPORTS or size > MAX_USAGE_FILE // 2:
                 raise Refused(
@@ -177,10 +197,9 @@ class FileOperations:
                     "of the last days, have them acknowledged, then save the next",
                 )
             ids.append(report_id)
-            documents.append(document)
-        return Saved(tuple(ids), write_usage(self._system_info(documents), documents))
+            yield document
 
-    def _chosen(self, wanted: Wanted) -> Iterator[tuple[int, bytes]]:
+    def _chosen(self, wanted: Wanted, upto: int) -> Iterator[tuple[int, bytes]]:
         if wanted.key is not None:
             with storage_refusals():
                 found = self._reads.find(wanted.key)
@@ -189,8 +208,7 @@ class FileOperations:
             yield found.report_id, found.document
             return
         since = date_and_time(wanted.since)
-        with storage_refusals():
-            last, upto = 0, self._reads.max_id()
+        last = 0
         while last < upto:
             with storage_refusals():
                 rows = self._reads.pages(last, upto, PAGE, "detail")
@@ -205,21 +223,35 @@ class FileOperations:
                     yield row.report_id, entry["document"].encode()
             last = rows[-1].report_id
 
-    def _note(self, saved: Saved, session: Session, delivered: bool) -> None:
-        if saved.ids:
-            self._committer.serve(NoteSaved(saved.ids, delivered, session.user.name))
+    def _note(self, ids: list[int], session: Session, delivered: bool) -> Generator[Part, Any, None]:
+        """Record that they were saved and, where they were delivered, each as that: some at a time, between which
+        others are served. A crash in between leaves the rest to be collected again."""
+        if not ids:
+            return
+        who, marked = session.user.name, ids if delivered else []
+        self._committer.serve(NoteSaved(tuple(marked[:MARKED]), delivered, who))
+        for at in range(MARKED, len(marked), MARKED):
+            yield _nothing
+            self._committer.serve(MarkDelivered(tuple(marked[at : at + MARKED]), who))
 
-    def _system_info(self, documents: list[bytes]) -> SystemInfo:
+    def _system_info(self, wanted: Wanted, upto: int) -> SystemInfo:
         """The same reports saved at the same moment give the same bytes, in a file or inline: so does the nonce."""
         profile = self._profile
         timestamp = int(self._clock.now() * 1000)
-        nonce = hashlib.sha256(f"{profile.udi.key},{timestamp},".encode())
-        for document in documents:
-            nonce.update(hashlib.sha256(document).digest())
+        nonce = hashlib.sha256(f"{profile.udi.key},{timestamp},{upto},{wanted}".encode())
         hidden = self._committer.state.settings.privacy_hostname
         return SystemInfo(
             profile.udi, timestamp, nonce.hexdigest()[:32], profile.software_tag, None if hidden else profile.hostname
         )
+
+
+def _told(number: int) -> str:
+    """How many reports, in words."""
+    return f"{number} report{'' if number == 1 else 's'}"
+
+
+def _nothing() -> None:
+    """A part that lets others be served before what follows."""
 
 
 @contextlib.contextmanager

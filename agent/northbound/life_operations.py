@@ -5,10 +5,12 @@ A reset saves before anything is gone; what fails on the way lets the instance g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 import logging
 import secrets
+from typing import Any
 
+from agent.core.aside import Part, Steps
 from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
@@ -59,13 +61,15 @@ class LifeOperations:
         online(self._committer)
         return self._committer.serve(Sync(session.user.name))
 
-    def _factory_reset(self, given: Tree, session: Session) -> Tree:
+    def _factory_reset(self, given: Tree, session: Session) -> Steps:
+        if self._committer.state.resetting:
+            raise Refused("msgexecinprogress", "another factory reset saves its reports: wait for its end")
         if self._rekey is None:
             raise Refused("notsupported", "this agent cannot make itself a new key: reset it by making a new folder")
         who, argument = session.user.name, given.get("file-path")
         saved = 0
         if argument is not None:
-            saved = self._save(argument, session)
+            saved = yield from self._save(argument, session)
         reply = self._committer.serve(FactoryReset(given["discard"], who))
         if reply.code != SUCCESS:
             self._go_on()
@@ -74,12 +78,12 @@ class LifeOperations:
         self._begin(self._rekey)
         return {"return-code": SUCCESS, "message": reply.message} | ({"report-count": saved} if argument else {})
 
-    def _save(self, argument: str, session: Session) -> int:
+    def _save(self, argument: str, session: Session) -> Generator[Part, Any, int]:
         """Close and save all that is to be reported. Where that fails the instance goes on."""
         self._saving.check(argument)
         self._committer.serve(PrepareReset(session.user.name))
         try:
-            return self._saving.save_all(argument, session)
+            return (yield from self._saving.save_all(argument, session))
         except BaseException:
             self._go_on()
             raise

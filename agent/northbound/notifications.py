@@ -11,7 +11,7 @@ from agent.licensing import notices
 from agent.licensing.notices import Notice
 from agent.licensing.profile import Profile
 from agent.licensing.state import State
-from agent.northbound import legacy
+from agent.northbound import legacy_notifications
 from agent.northbound.bound import Bindings
 from agent.northbound.times import date_and_time
 from agent.northbound.translation import translate
@@ -31,50 +31,40 @@ class Notifier:
         self._hub = hub
         self._state = state
         self._profile = profile
+        self._before = state()
 
     def __call__(self, told: Sequence[Notice], at: int) -> None:
+        """Called after every decision, also after one with nothing to tell."""
+        before, after = self._before, self._state()
+        self._before = after
         for notice in told:
             name, tree = translate(notice)
             log.info("%s: %s", name, " ".join(f"{member}={value}" for member, value in tree.items()))
             self._publish(MODULE, name, tree, at)
-            for module, further, members in self._further(notice, at):
-                self._publish(module, further, members, at)
+            for further, members in self._outcome(notice):
+                self._publish(MODULE, further, members, at)
+            for further, members in legacy_notifications.of_notice(notice, before, after, self._profile, at):
+                self._publish(LEGACY, further, members, at)
 
-    def _further(self, notice: Notice, at: int) -> Iterator[tuple[str, str, Tree]]:
-        """What is told beside it: outcomes of requests, and the same in the words of the time before."""
+    def _outcome(self, notice: Notice) -> Iterator[tuple[str, Tree]]:
+        """How a request for a trust code ended, told beside what was done."""
         udi_key = self._profile.udi.key
         match notice:
             case notices.TrustCodeWasInstalled(factory=False):
-                installed = {"udi-key": udi_key, "time-installed": date_and_time(notice.installed_at)}
-                yield MODULE, "trust-success", installed
-                yield LEGACY, "registration-success", {}
-            case notices.UtilityReportingChanged():
-                yield LEGACY, f"utility-reporting-{'started' if notice.started else 'stopped'}", {}
-            case notices.TrustCodeEnds(ended=True):
-                message = f"the trust code was valid until {date_and_time(notice.valid_until)}"
-                yield LEGACY, "registration-expired", {"reason": "general-failure", "message": message}
-            case notices.TrustCodeEnds():
-                expires = {"expire-time": date_and_time(notice.valid_until)}
-                yield LEGACY, "registration-expiration-warning", expires
-            case notices.TrustRequestFailed():
-                yield LEGACY, "registration-fail", {"reason": "general-failure", "message": notice.message[:255]}
+                yield "trust-success", {"udi-key": udi_key, "time-installed": date_and_time(notice.installed_at)}
             case notices.ContentWasRefused(kind="trust-code"):
-                failed = {"udi-key": udi_key, "return-code": notice.code, "message": notice.message}
-                yield MODULE, "trust-fail", failed
-                yield LEGACY, "registration-fail", {"reason": "general-failure", "message": notice.message[:255]}
-            case (
-                notices.AuthorizationWasInstalled()
-                | notices.AuthorizationWasRemoved()
-                | notices.AuthorizationHasExpired()
-            ):
-                yield LEGACY, "enforcement-mode", {"mode": legacy.mode(self._state(), self._profile, at)}
+                yield "trust-fail", {"udi-key": udi_key, "return-code": notice.code, "message": notice.message}
+
+    def refused(self, name: str, members: Tree, at: float) -> None:
+        """Tell, in a notification of the public module, that a call was refused."""
+        self._publish(LEGACY, name, members, at)
 
     def started(self, at: int) -> None:
         """The agent serves. Smart licensing is always on, so both are told."""
         for name in ("ready", "enabled"):
             self._publish(LEGACY, name, {}, at)
 
-    def _publish(self, module: str, name: str, tree: Tree, at: int) -> None:
+    def _publish(self, module: str, name: str, tree: Tree, at: float) -> None:
         if not self._hub.watched:  # a binding costs a millisecond
             return
         node = self._bindings.node(f"/{module}:{name}")

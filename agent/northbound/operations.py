@@ -8,16 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from agent.core.access import AccessTable
+from agent.core.aside import Steps, Together
 from agent.core.providers import Operation
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.errors import refuse
+from agent.formats.udi import Udi
 from agent.licensing.commands import CloseReports, ImportContent, RecordUsage
 from agent.licensing.engine import Reply
 from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
 from agent.northbound.bound import Bindings
-from agent.northbound.calls import answered, through
+from agent.northbound.calls import Call, answered, through
 from agent.northbound.commit import Committer
 from agent.northbound.settings import SettingsProvider
 
@@ -58,14 +60,14 @@ class Operations:
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
-        calls = {
+        calls: dict[str, Call] = {
             "/slp-agent:record-usage": self._record_usage,
             "/slp-agent:close-reports": self._close_reports,
             "/slp-agent:import-code": self._import_code,
         }
         return {path: through(self._bindings, path, call) for path, call in calls.items()}
 
-    def _record_usage(self, given: Tree, session: Session) -> Tree:
+    def _record_usage(self, given: Tree, session: Session) -> Steps:
         user, name = session.user, given["license"]
         if "admin" not in user.groups:
             licence = self._profile.find(name)
@@ -77,13 +79,18 @@ class Operations:
                     "slp-agent:recorder entry in the configuration",
                     type="protocol",
                 )
-        reply = self._committer.serve(RecordUsage(name, given["count"], user.name))
+        added, removed = (
+            tuple(Udi.from_key(key) for key in given.get(f"{which}-peripheral", ())) for which in ("added", "removed")
+        )
+        command = RecordUsage(name, given["count"], user.name, added, removed)
+        reply: Reply = yield Together(command, self._committer.serve_all)
         return answered(reply)
 
     def _close_reports(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         reply = self._committer.serve(CloseReports(session.user.name))
         keys = list(reply.report_keys)
-        return {"return-code": reply.code, "closed-count": len(keys), "rum-report-key": keys}
+        message = f"{len(keys)} report{'' if len(keys) == 1 else 's'} closed"
+        return {"return-code": reply.code, "message": message, "closed-count": len(keys), "rum-report-key": keys}
 
     def _import_code(self, given: Tree, session: Session) -> Tree:
         return imported(self._committer.serve(ImportContent(given["content"].encode(), session.user.name)))

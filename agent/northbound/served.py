@@ -20,11 +20,21 @@ LEGACY = frozenset(
     for name in (
         "ready",
         "enabled",
+        "authorization-renew-fail",
+        "authorization-renew-success",
+        "communications-fail",
+        "communications-restored",
+        "de-register-fail",
+        "de-register-success",
         "enforcement-mode",
-        "registration-success",
-        "registration-fail",
         "registration-expiration-warning",
         "registration-expired",
+        "registration-fail",
+        "registration-out-of-range",
+        "registration-renew-fail",
+        "registration-renew-success",
+        "registration-success",
+        "utility-RUM-fail",
         "utility-reporting-started",
         "utility-reporting-stopped",
     )
@@ -84,10 +94,20 @@ _ABSENT_RPCS = (
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
+_NO_BILLING_CERTIFICATE = "reports are signed with the device's own key, so billing has no certificate (decision 0036)"
 _NO_TRANSPORT = "without a transport every such request ends in the same moment, for the same reason"
 _NO_KEY_FOR_IT = "the product profile has no key for it yet"
 
-CONSTANT: dict[str, str] = {
+NEVER: dict[str, str] = {
+    f"{_CSL}evaluation-expiration-warning": _NO_EVALUATION,
+    f"{_CSL}evaluation-expired": _NO_EVALUATION,
+    f"{_CSL}utility-expired": _NO_BILLING_CERTIFICATE,
+    f"{_CSL}utility-renewal-fail": _NO_BILLING_CERTIFICATE,
+    f"{_CSL}utility-renewal-success": _NO_BILLING_CERTIFICATE,
+}
+"""Notifications of the public module whose event cannot occur, with the reason; clients may subscribe to them."""
+
+CONSTANT: dict[str, str] = NEVER | {
     f"{_STATE}/always-enabled": "licensing under a policy cannot be switched off",
     f"{_STATE}/smart-enabled": "licensing under a policy cannot be switched off",
     f"{_STATE}/version": "the version of this agent",
@@ -118,21 +138,28 @@ CONSTANT: dict[str, str] = {
     },
     f"{STATE_INFO}/slp-agent:report-times/last-report-push": "nothing pushes reports yet",
     f"{STATE_INFO}/slp-agent:product/agent-version": "the version of this agent",
-    f"{_CSL}registration-fail/reason": "no other word of the public enumeration fits",
-    f"{_CSL}registration-expired/reason": "no other word of the public enumeration fits",
-    "/slp-agent:sync-failed": _NO_TRANSPORT,
-    "/slp-agent:authorization-code-request-failed": _NO_TRANSPORT,
+    **{
+        f"{_CSL}{name}/reason": "no other word of the public enumeration fits"
+        for name in (
+            "authorization-renew-fail",
+            "communications-fail",
+            "de-register-fail",
+            "registration-expired",
+            "registration-renew-fail",
+            "utility-RUM-fail",
+        )
+    },
+    "/slp-agent:sync-failed/return-code": _NO_TRANSPORT,
+    "/slp-agent:sync-failed/message": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed/return-code": _NO_TRANSPORT,
+    "/slp-agent:authorization-code-request-failed/message": _NO_TRANSPORT,
 }
 """What is served and always the same or never shown, by the path of its root, with the reason."""
 
 
-def absent(schema: Schema) -> frozenset[str]:
-    """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported.
-
-    The other notifications of cisco-smart-license cannot occur yet: they tell of the network and of evaluation.
-    """
-    notifications = {node.path for node in schema.notifications.values() if node.module == "cisco-smart-license"}
-    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS, *(notifications - LEGACY)))
+def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
+    """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
+    return frozenset((*_ABSENT_STATE, *_ABSENT_RPCS))
 
 
 def check(schema: Schema, state: Collection[str]) -> None:

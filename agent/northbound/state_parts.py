@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core.tree import Tree
-from agent.formats.documents import Account
+from agent.formats.documents import Account, Entitlement
 from agent.licensing.codes import Authorization, AuthorizedBy, LicenceAuthorization
 from agent.licensing.policy import Policy
 from agent.licensing.profile import Licence, Profile, Purchase
@@ -129,8 +129,7 @@ def usage(licence: Licence, count: int, post_paid: bool, authorized: int | None,
         "description": licence.description,
         "count": count,
         "enforcement-mode": f"enforcement-{_mode(licence, count, authorized, reserved)}",
-        # what export law controls cannot be bought post-paid (slp-facts section 8)
-        "post-paid": post_paid and not controlled,
+        "post-paid": post_paid and licence.can_be_post_paid,
     }
     if licence.subscription_id is not None:
         entry["subscription-id"] = licence.subscription_id
@@ -153,11 +152,16 @@ def _mode(licence: Licence, count: int, authorized: int | None, reserved: bool) 
     return "reservation-in-compliance" if licence.needs_authorization and reserved else "in-compliance"
 
 
-def factory_purchase(key: str, udi: Tree, profile: Profile) -> Tree | None:
-    """What was bought with the product; None where nothing was."""
-    if not profile.purchases:
+def factory_purchase(key: str, udi: Tree, profile: Profile, purchased: tuple[Entitlement, ...]) -> Tree | None:
+    """What was bought with the product, as the profile and the factory's authorization code say; None for nothing.
+
+    Of a licence that both name, the code's word counts: it is signed.
+    """
+    coded = {one.tag: Purchase(one.tag, one.count, None, one.ends) for one in purchased}
+    bought = {one.entitlement_tag: one for one in profile.purchases} | coded
+    if not bought:
         return None
-    return {"key_udi": key, "udi": udi, "basic-license-info": [_bought(profile, one) for one in profile.purchases]}
+    return {"key_udi": key, "udi": udi, "basic-license-info": [_bought(profile, one) for one in bought.values()]}
 
 
 def _bought(profile: Profile, purchase: Purchase) -> Tree:

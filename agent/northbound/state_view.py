@@ -93,7 +93,7 @@ class StateView:
             "authorization": legacy.authorization,
             "evaluation": legacy.evaluation,
             "conversion": self._conversion,
-            "factory-purchase": lambda: parts.factory_purchase(profile.udi.key, self._udi, profile),
+            "factory-purchase": lambda bought: parts.factory_purchase(profile.udi.key, self._udi, profile, bought),
             "imported-authorizations": self._imported,
             "utility": parts.utility,
             "transport": parts.transport,
@@ -168,7 +168,7 @@ class StateView:
             "authorization": (held, legacy.exceeds(state, profile, totals), reporting if held.codes else None),
             "evaluation": (),
             "conversion": (held, state.first_started_at),
-            "factory-purchase": (),
+            "factory-purchase": (state.purchased,),
             "imported-authorizations": (held, authorized, limit),
             "utility": (
                 settings.utility_enabled,

@@ -6,7 +6,7 @@ once; a notification tells the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from agent.core.providers import Operation
 from agent.core.sessions import Session
@@ -16,16 +16,21 @@ from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, Refused, answered, online, through
 from agent.northbound.commit import Committer
 from agent.northbound.file_operations import file_refusals
+from agent.northbound.legacy_notifications import failure
 from agent.transport.files import Folders
 
 
 class TrustOperations:
     """All run on the core thread."""
 
-    def __init__(self, bindings: Bindings, committer: Committer, files: Folders) -> None:
+    def __init__(
+        self, bindings: Bindings, committer: Committer, files: Folders, tell: Callable[[str, Tree], None]
+    ) -> None:
+        """`tell` publishes a notification of the public module."""
         self._bindings = bindings
         self._committer = committer
         self._files = files
+        self._tell = tell
 
     def table(self) -> Mapping[str, Operation]:
         """By schema path, for `agent.core.dispatch.Providers`."""
@@ -45,7 +50,10 @@ class TrustOperations:
             raise Refused("nullccoidtoken", "an ID token of the account is expected in id-token")
         online(self._committer)
         command = RequestTrust(token, given["force"], online=True, who=session.user.name)
-        return answered(self._committer.serve(command))
+        answer = answered(self._committer.serve(command))
+        if answer["return-code"] == "alreadyregistered":
+            self._tell("registration-fail", failure(answer["message"], "already-registered-failure"))
+        return answer
 
     def _renew(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
         self._registered()
@@ -53,8 +61,12 @@ class TrustOperations:
         return answered(self._committer.serve(RequestTrust(force=True, online=True, who=session.user.name)))
 
     def _de_register(self, given: Tree, session: Session) -> Tree:  # noqa: ARG002 - it has no input
-        self._registered()
-        raise Refused("notsupported", "a trust code is not given back: a factory reset removes it")
+        try:
+            self._registered()
+            raise Refused("notsupported", "a trust code is not given back: a factory reset removes it")
+        except Refused as refused:
+            self._tell("de-register-fail", failure(refused.message, "de-register-failure"))
+            raise
 
     def _registered(self) -> None:
         trust = self._committer.state.trust

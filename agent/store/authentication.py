@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from typing import NamedTuple
 
 from agent.licensing.ports import StoredReport
 
@@ -32,6 +33,10 @@ class Authentication:
     def code(self, kind: str, *parts: bytes | int | str | None) -> bytes:
         """32 bytes over all `parts` in order, as a row of `kind`."""
         return hmac.digest(self._keys[kind], join(*parts), "sha256")
+
+    def report_code(self, report_id: int, state: int, seal: bytes) -> bytes:
+        """The code of a report's row; `seal` is `report_seal` of it."""
+        return self.code("report", report_id, state, seal)
 
     def __repr__(self) -> str:
         return "<Authentication>"
@@ -75,3 +80,23 @@ def add(total: bytes, code: bytes) -> bytes:
 def subtract(total: bytes, code: bytes) -> bytes:
     """The sum of codes with one row less."""
     return ((int.from_bytes(total) - int.from_bytes(code)) % 2**256).to_bytes(32)
+
+
+class RowSum(NamedTuple):
+    """How many rows there are, and the sum of their codes; or by how much both have changed."""
+
+    rows: int = 0
+    total: bytes = START
+
+    def moved(self, old: bytes | None, new: bytes | None) -> RowSum:
+        """With code `new` in the place of `old`; None is no row."""
+        rows, total = self
+        if old is not None:
+            rows, total = rows - 1, subtract(total, old)
+        if new is not None:
+            rows, total = rows + 1, add(total, new)
+        return RowSum(rows, total)
+
+    def plus(self, other: RowSum) -> RowSum:
+        """Both together."""
+        return RowSum(self.rows + other.rows, add(self.total, other.total))

@@ -88,6 +88,16 @@ def _writer(path: Path) -> apsw.Connection:
     return connection
 
 
+def read_only(path: Path) -> apsw.Connection:
+    """A connection that only reads. Raises apsw.Error."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection.set_busy_timeout(BUSY_MILLISECONDS)
+    connection.pragma("trusted_schema", False)
+    # pages are read once and joined into a reply; the system's page cache does the keeping
+    connection.pragma("cache_size", -256)
+    return connection
+
+
 class Readers:
     """Read-only connections to one database, one for each thread that reads; a thread's ends with it."""
 
@@ -102,11 +112,7 @@ class Readers:
         """The calling thread's connection. Raises StoreError when closed, apsw.Error when it cannot be opened."""
         connection: apsw.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = apsw.Connection(str(self._path), flags=apsw.SQLITE_OPEN_READONLY)
-            connection.set_busy_timeout(BUSY_MILLISECONDS)
-            connection.pragma("trusted_schema", False)
-            # Pages are read once and joined into a reply; the system's page cache does the keeping.
-            connection.pragma("cache_size", -256)
+            connection = read_only(self._path)
             with self._lock:
                 self._all.add(connection)
             self._local.connection = connection

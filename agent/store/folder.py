@@ -81,7 +81,7 @@ class StateFolder:
                 "own key; name a path outside it"
             )
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            files.make_directory(path, 0o700)
             names = sorted(entry.name for entry in path.iterdir())
         except OSError as error:
             raise StateFolderError(
@@ -169,7 +169,16 @@ class StateFolder:
         # The number is only for the message: what excludes others is the kernel's lock, so a stale one does no harm.
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return Hold(descriptor)
+        hold = Hold(descriptor)
+        try:
+            for folder in filter(Path.is_dir, (self.path, self.keys)):
+                files.remove_drafts(folder)
+        except OSError as error:
+            hold.release()
+            raise StateFolderError(
+                f"cannot clear state folder {self.path}: {error.strerror}; run as the user that owns it"
+            ) from error
+        return hold
 
 
 class Hold:

@@ -19,7 +19,7 @@ import ssl
 import stat
 from typing import NoReturn
 
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -187,13 +187,18 @@ class Keystore:
 
     def create_signing_key(self, name: str) -> None:
         """Make a P-256 key as `name`, in place of an earlier one. Raises KeystoreError."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        self.put(
-            name,
-            key.private_bytes(
-                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
+        self.put(name, _der(ec.generate_private_key(ec.SECP256R1())))
+
+    def take_signing_key(self, name: str, pem: bytes) -> None:
+        """Seal a P-256 key that was made elsewhere (unencrypted PEM) as `name`. Raises KeystoreError."""
+        try:
+            key = serialization.load_pem_private_key(pem, None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # Without the cause: its text or its frames could hold a part of the key.
+            raise KeystoreError("the device key is not an unencrypted private key in PEM form") from None
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+            raise KeystoreError("the device key is not an ECDSA key on the curve P-256")
+        self.put(name, _der(key))
 
     def signer(self, name: str = DEVICE) -> KeySigner:
         """The signer that holds key `name`. Raises KeystoreError."""
@@ -258,6 +263,12 @@ class KeySigner:
 
 def _associated(name: str) -> bytes:
     return b"slp-agent secret\0" + name.encode()
+
+
+def _der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey, form: serialization.PrivateFormat) -> bytes:

@@ -1,19 +1,21 @@
 """Reading closed reports from SQLite: by key, by id, in pages; never a write, never a snapshot kept between calls.
 
 Each call is one statement, read to its end before it returns, on a connection of the calling thread: under WAL it
-neither waits for the writer nor holds it up.
+neither waits for the writer nor holds it up. A row that the check of this start has not passed yet is read whole and
+verified before any of it is handed out (docs/decisions/0034).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
-import apsw
-
 from agent.licensing.ports import EncodedRow, Part, ReportRow, ReportState, StoredReport
+from agent.store.authentication import Authentication, report_seal
 from agent.store.database import Readers, translated
 from agent.store.errors import JournalDamaged
+from agent.store.progress import Progress
 
 STATE_CODES: dict[ReportState, int] = {"closed": 2, "pending": 3, "unacknowledged": 4, "acknowledged": 5}
 """States as they stand in the rows. All take one byte (SQLite writes 0 and 1 in none), so a change is in place."""
@@ -33,50 +35,80 @@ _ROW: dict[Part, str] = {
 FIND = f"{_WHOLE} WHERE key = ?"
 BY_ID = f"{_WHOLE} WHERE report_id = ?"
 FIND_ROW = {part: f"{query} WHERE key = ?" for part, query in _ROW.items()}
-PAGE = {
-    part: f"{query} WHERE report_id > ? AND report_id <= ? ORDER BY report_id LIMIT ?" for part, query in _ROW.items()
-}
+_SPAN = "WHERE report_id > ? AND report_id <= ? ORDER BY report_id LIMIT ?"
+PAGE = {part: f"{query} {_SPAN}" for part, query in _ROW.items()}
+WHOLE_PAGE = f"{_WHOLE} {_SPAN}"
 MAX_ID = "SELECT max(report_id) FROM reports"
-EVERY = f"{_WHOLE} ORDER BY report_id"
 
 
 class SqliteReports:
     """agent.licensing.ports.ReportReads over one database. Every method raises StoreError when it cannot read."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, authentication: Authentication, progress: Progress) -> None:
         self._readers = readers
+        self._authentication = authentication
+        self._progress = progress
 
     def find(self, key: str) -> StoredReport | None:
         """The report with this key."""
-        rows = self._all(FIND, (key,))
-        return _stored(rows[0])[0] if rows else None
+        # SQLite takes the key from the index here: one that leads to another row breaks that row's seal
+        return self._one(FIND, key)
 
     def by_id(self, report_id: int) -> StoredReport | None:
         """The report with this id."""
-        rows = self._all(BY_ID, (report_id,))
-        return _stored(rows[0])[0] if rows else None
+        return self._one(BY_ID, report_id)
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
         """One encoded form of the report with this key."""
+        if not self._progress.finished:
+            found = self.find(key)
+            return None if found is None else _row_of(found, part)
         rows = self._all(FIND_ROW[part], (key,))
-        return _row(rows[0]) if rows else None
+        return self._row(rows[0]) if rows else None
 
     def pages(self, after_id: int, upto_id: int, limit: int, part: Part) -> Sequence[ReportRow]:
         """At most `limit` rows with after_id < report_id <= upto_id, ascending."""
-        return [_row(row) for row in self._all(PAGE[part], (after_id, upto_id, max(limit, 0)))]
+        bindings = after_id, upto_id, max(limit, 0)
+        if self._progress.has_passed(upto_id):
+            return [self._row(row) for row in self._all(PAGE[part], bindings)]
+        with (
+            self._progress.noticing(),
+            translated("read reports"),
+            closing(self._readers.connection().execute(WHOLE_PAGE, bindings)) as rows,
+        ):
+            return [_row_of(verified(self._authentication, row)[0], part) for row in rows]
 
     def max_id(self) -> int:
         """The highest stored id, 0 when there is none."""
         return self._all(MAX_ID, ())[0][0] or 0
 
+    def _one(self, query: str, wanted: int | str) -> StoredReport | None:
+        rows = self._all(query, (wanted,))
+        if not rows:
+            return None
+        with self._progress.noticing():
+            if self._progress.has_passed(rows[0][0]):
+                return _stored(rows[0])[0]
+            return verified(self._authentication, rows[0])[0]
+
+    def _row(self, row: tuple[Any, ...]) -> ReportRow:
+        report_id, key, state, xml, json = row
+        with self._progress.noticing():
+            return ReportRow(report_id, key, _state(report_id, state), xml, json)
+
     def _all(self, query: str, bindings: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        with translated("read reports"):
+        with self._progress.noticing(), translated("read reports"):
             return self._readers.connection().execute(query, bindings).fetchall()
 
 
-def stored_reports(connection: apsw.Connection) -> Iterator[tuple[StoredReport, bytes, bytes]]:
-    """Every report with its seal and code, ascending, one in memory at a time. Raises JournalDamaged, apsw.Error."""
-    return map(_stored, connection.execute(EVERY))
+def verified(authentication: Authentication, row: tuple[Any, ...]) -> tuple[StoredReport, bytes]:
+    """The report of a row of WHOLE_PAGE, FIND or BY_ID, and the row's code. Raises JournalDamaged."""
+    report, seal, mac = _stored(row)
+    if seal != report_seal(report):
+        raise JournalDamaged("reports", report.report_id, "it was changed")
+    if mac != authentication.report_code(report.report_id, STATE_CODES[report.state], seal):
+        raise JournalDamaged("reports", report.report_id, "its state was changed")
+    return report, mac
 
 
 def _stored(row: tuple[Any, ...]) -> tuple[StoredReport, bytes, bytes]:
@@ -90,9 +122,12 @@ def _stored(row: tuple[Any, ...]) -> tuple[StoredReport, bytes, bytes]:
     return report, seal, mac
 
 
-def _row(row: tuple[Any, ...]) -> ReportRow:
-    report_id, key, state, xml, json = row
-    return ReportRow(report_id, key, _state(report_id, state), xml, json)
+def _row_of(report: StoredReport, part: Part) -> ReportRow:
+    encoded = report.encoded
+    xml, json = (
+        (encoded.summary_xml, encoded.summary_json) if part == "summary" else (encoded.detail_xml, encoded.detail_json)
+    )
+    return ReportRow(report.report_id, report.key, report.state, xml, json)
 
 
 def _state(report_id: int, code: int) -> ReportState:

@@ -1,6 +1,7 @@
 """The store on SQLite: journal, snapshot, configuration and report rows in one file, one transaction a unit of work.
 
-Everything is authenticated (authentication.py): `load` checks all of it, and each transaction what it builds on.
+Everything is authenticated (authentication.py): `load` checks all but the report rows, `check` those, which `reports`
+verifies as it reads them until that is done; each transaction checks what it builds on.
 Implements agent/licensing/ports.py; users have their own module, keys are never in here.
 """
 
@@ -17,21 +18,14 @@ from agent.licensing import events as kernel
 from agent.licensing.events import Event
 from agent.licensing.ports import EncodedRow, Loaded, ReportState, StoredReport
 from agent.store import authentication as codes
-from agent.store.authentication import Authentication
+from agent.store.authentication import Authentication, RowSum
+from agent.store.check import ReportsCheck
 from agent.store.database import Readers, create_file, open_writer, translated
 from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
+from agent.store.head import Head, read_head
+from agent.store.progress import OnDamage, Progress
 from agent.store.projection import Change, Delete, Insert, SetState, changes
-from agent.store.reads import STATE_CODES, SqliteReports, stored_reports
-
-
-class _Head(NamedTuple):
-    """The one row that says how far everything has come: last event, number and sum of report rows, configuration."""
-
-    seq: int
-    chain: bytes
-    report_count: int
-    report_sum: bytes
-    config: bytes | None
+from agent.store.reads import STATE_CODES, SqliteReports
 
 
 class _Record(NamedTuple):
@@ -58,17 +52,23 @@ class _Config(NamedTuple):
 class SqliteStore:
     """agent.licensing.ports.Store over one database file. `begin`, `load` and the units belong to one thread."""
 
-    def __init__(self, path: Path, journal_key: bytes) -> None:
-        """Open an existing database, bringing it up to this version. Raises StoreError."""
+    def __init__(self, path: Path, journal_key: bytes, on_damage: OnDamage | None = None) -> None:
+        """Open an existing database, bringing it up to this version. Raises StoreError.
+
+        `on_damage` hears, on any thread, of damage that is found later than by `load`.
+        """
         self._authentication = Authentication(journal_key)
         self._path = path
         self._connection = open_writer(path, self._authentication)
         self._readers = Readers(path)
         self._open_unit: SqliteUnit | None = None
-        self.reports = SqliteReports(self._readers)
+        self._progress = Progress(on_damage)
+        self._behind = RowSum()
+        self.check = ReportsCheck(path, self._authentication, self._progress)
+        self.reports = SqliteReports(self._readers, self._authentication, self._progress)
         try:
             with translated(f"read {path}"):
-                self._head = self._read_head()
+                self._head = read_head(self._connection, self._authentication)
                 self._snapshot_seq = self._read_snapshot_seq()
         except BaseException:
             self.close()
@@ -92,35 +92,25 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close all connections; the last one to close folds the write-ahead log into the file."""
+        self.check.stop()
         self._readers.close()
         self._connection.close()
 
     # Starting
 
     def load(self) -> Loaded:
-        """Read and check everything that is kept. Raises JournalDamaged, StoreNewerError or StoreError."""
+        """Read and check all that is kept but the reports. Raises JournalDamaged, StoreNewerError or StoreError."""
         with translated(f"read {self._path}"):
             self._connection.execute("BEGIN")
             try:
-                self._head = self._read_head()
+                self._head = read_head(self._connection, self._authentication)
                 seq, chain, snapshot = self._read_snapshot()
                 self._snapshot_seq = seq
                 events = tuple(self._read_events(seq, chain))
                 config = self._read_config()
-                self._check_reports()
             finally:
                 self._connection.execute("COMMIT")
         return Loaded(snapshot, events, config)
-
-    def _read_head(self) -> _Head:
-        row = self._one("SELECT seq, chain, report_count, report_sum, config, mac FROM head WHERE id = 1")
-        if row is None:
-            raise JournalDamaged("head", 1, "the row is missing")
-        *fields, mac = row
-        head = _Head(*fields)
-        if mac != self._authentication.code("head", *head):
-            raise JournalDamaged("head", 1, "it was changed, or authenticated under another journal key")
-        return head
 
     def _read_snapshot_seq(self) -> int:
         row = self._one("SELECT seq FROM snapshot WHERE id = 1")
@@ -164,33 +154,16 @@ class SqliteStore:
             raise JournalDamaged("config", 1, "it was changed")
         return body
 
-    def _check_reports(self) -> None:
-        """Every row's seal and code, and their number and sum: one pass over all bytes, one row in memory."""
-        # A damaged index would hide a report from whoever asks for it by key.
-        trouble = self._one("PRAGMA integrity_check(reports)")
-        if trouble != ("ok",):
-            raise JournalDamaged("reports", "", str(trouble and trouble[0]))
-        count, total = 0, codes.START
-        for report, seal, mac in stored_reports(self._connection):
-            if seal != codes.report_seal(report):
-                raise JournalDamaged("reports", report.report_id, "it was changed")
-            if mac != self._report_code(report.report_id, STATE_CODES[report.state], seal):
-                raise JournalDamaged("reports", report.report_id, "its state was changed")
-            count, total = count + 1, codes.add(total, mac)
-        if (count, total) != (self._head.report_count, self._head.report_sum):
-            raise JournalDamaged(
-                "reports", "", f"{self._head.report_count} rows were kept, {count} are there, or not the same ones"
-            )
-
     # Writing; called by SqliteUnit.commit only
 
     def _perform(self, work: Sequence[_Append | _State | _Config]) -> None:
         """All of `work` in one durable transaction, or nothing. Raises StoreError."""
-        connection = self._connection
-        with translated("save"):
+        connection, progress = self._connection, self._progress
+        with progress.noticing(), progress.writing, translated("save"):
+            self._behind = progress.behind
             connection.execute("BEGIN IMMEDIATE")
             try:
-                if self._read_head() != self._head:
+                if read_head(self._connection, self._authentication) != self._head:
                     raise StoreError("the database was changed by another program: end it, then restart the agent")
                 head, snapshot_seq = self._head, self._snapshot_seq
                 for piece in work:
@@ -213,9 +186,10 @@ class SqliteStore:
                     with contextlib.suppress(apsw.Error):
                         connection.execute("ROLLBACK")
                 raise
+            progress.behind = self._behind
         self._head, self._snapshot_seq = head, snapshot_seq
 
-    def _append(self, head: _Head, piece: _Append) -> _Head:
+    def _append(self, head: Head, piece: _Append) -> Head:
         seq, chain = head.seq, head.chain
         for record in piece.records:
             seq += 1
@@ -232,9 +206,9 @@ class SqliteStore:
                     head = self._delete(head, report_ids)
         return head
 
-    def _insert(self, head: _Head, report: StoredReport) -> _Head:
+    def _insert(self, head: Head, report: StoredReport) -> Head:
         state, seal, encoded = STATE_CODES[report.state], codes.report_seal(report), report.encoded
-        mac = self._report_code(report.report_id, state, seal)
+        mac = self._authentication.report_code(report.report_id, state, seal)
         try:
             self._connection.execute(
                 "INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -250,32 +224,37 @@ class SqliteStore:
             )
         except apsw.ConstraintError as error:
             raise StoreError(f"report {report.report_id} ({report.key}) is stored already") from error
-        return head._replace(report_count=head.report_count + 1, report_sum=codes.add(head.report_sum, mac))
+        return self._moved(head, report.report_id, None, mac)
 
-    def _set_state(self, head: _Head, report_ids: Sequence[int], state: ReportState) -> _Head:
-        total = head.report_sum
+    def _set_state(self, head: Head, report_ids: Sequence[int], state: ReportState) -> Head:
         for report_id in report_ids:
             row = self._checked_row(report_id)
             if row is None:
                 continue
             seal, old = row
-            mac = self._report_code(report_id, STATE_CODES[state], seal)
-            total = codes.add(codes.subtract(total, old), mac)
+            mac = self._authentication.report_code(report_id, STATE_CODES[state], seal)
+            head = self._moved(head, report_id, old, mac)
             self._connection.execute(
                 "UPDATE reports SET state = ?, mac = ? WHERE report_id = ?", (STATE_CODES[state], mac, report_id)
             )
-        return head._replace(report_sum=total)
+        return head
 
-    def _delete(self, head: _Head, report_ids: Sequence[int]) -> _Head:
-        count, total = head.report_count, head.report_sum
+    def _delete(self, head: Head, report_ids: Sequence[int]) -> Head:
         for report_id in report_ids:
             row = self._checked_row(report_id)
             if row is None:
                 continue
-            count, total = count - 1, codes.subtract(total, row[1])
+            head = self._moved(head, report_id, row[1], None)
             self._connection.execute("DELETE FROM reports WHERE report_id = ?", (report_id,))
             self._connection.execute("DELETE FROM report_bodies WHERE report_id = ?", (report_id,))
-        return head._replace(report_count=count, report_sum=total)
+        return head
+
+    def _moved(self, head: Head, report_id: int, old: bytes | None, new: bytes | None) -> Head:
+        """The head with one row's code in another's place; the check hears of it where it has been already."""
+        if report_id <= self._progress.covered:
+            self._behind = self._behind.moved(old, new)
+        reports = head.reports.moved(old, new)
+        return head._replace(report_count=reports.rows, report_sum=reports.total)
 
     def _checked_row(self, report_id: int) -> tuple[bytes, bytes] | None:
         """Seal and code of a row, or None. Raises JournalDamaged: nothing is built on an edited row."""
@@ -283,11 +262,11 @@ class SqliteStore:
         if row is None:
             return None
         state, seal, mac = row
-        if mac != self._report_code(report_id, state, seal):
+        if mac != self._authentication.report_code(report_id, state, seal):
             raise JournalDamaged("reports", report_id, "its state was changed")
         return seal, mac
 
-    def _put_snapshot(self, head: _Head, snapshot: bytes) -> None:
+    def _put_snapshot(self, head: Head, snapshot: bytes) -> None:
         mac = self._authentication.code("snapshot", head.seq, head.chain, snapshot)
         self._connection.execute(
             "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?)", (head.seq, head.chain, snapshot, mac)
@@ -298,9 +277,6 @@ class SqliteStore:
         mac = self._authentication.code("config", document)
         self._connection.execute("INSERT OR REPLACE INTO config VALUES (1, ?, ?)", (document, mac))
         return mac
-
-    def _report_code(self, report_id: int, state: int, seal: bytes) -> bytes:
-        return self._authentication.code("report", report_id, state, seal)
 
     def _one(self, query: str, bindings: tuple[int, ...] = ()) -> tuple[Any, ...] | None:
         return self._connection.execute(query, bindings).fetchone()

@@ -23,6 +23,7 @@ PLACES = ("flash", "bootflash")
 """What may stand before the colon."""
 MODE = 0o640
 _SHOWN = 80
+_DRAFT = ".slp-"
 _NAME = re.compile(r"[^\x00-\x1f\x7f/\\]{1,127}\Z")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -81,7 +82,7 @@ class Folders:
         with self._parent(argument) as (folder, name), _explained(argument, "not-written"):
             _check_regular(folder, name, argument, missing_is_fine=True)
             # short, so that it is never what makes a name too long
-            draft = f".slp-{secrets.token_hex(6)}"
+            draft = f"{_DRAFT}{secrets.token_hex(6)}"
             descriptor = os.open(draft, _WRITE, MODE, dir_fd=folder)
             try:
                 with os.fdopen(descriptor, "wb") as file:
@@ -130,6 +131,12 @@ class Folders:
                     "of which begins with a dot",
                 )
         return root, steps
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what writes that were cut short have left in a folder that nobody writes to now. Raises OSError."""
+    for entry in folder.glob(f"{_DRAFT}*"):
+        entry.unlink(missing_ok=True)
 
 
 def _check_regular(folder: int, name: str, argument: str, *, missing_is_fine: bool) -> None:

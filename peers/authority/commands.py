@@ -16,19 +16,23 @@ import typer
 from agent.clock import SystemClock
 from agent.formats import certificates, documents
 from agent.formats.errors import DocumentError
+from agent.formats.signing import public_from_pem
 from agent.formats.udi import Udi
 from peers.authority import folder as folders
 from peers.authority.core import OperatorError
-from peers.authority.http import MAX_BODY, application, code_list, pool_summary, summary
+from peers.authority.http import MAX_BODY, application, code_list, pool_summary, summary, token_list
 from peers.authority.server import listen, serve
 from peers.authority.service import Authority, read_policy, read_pool, read_requests
 from peers.authority.store import Store
+from peers.authority.tokens import DEFAULT_DAYS, MAX_DAYS, MAX_USES
 
 app = typer.Typer(no_args_is_help=True, help="The licence authority: acknowledges reports, issues policies and codes.")
 policy_app = typer.Typer(no_args_is_help=True, help="The policy that every acknowledgement carries.")
 app.add_typer(policy_app, name="policy")
 pool_app = typer.Typer(no_args_is_help=True, help="What the account holds of enforced and export-controlled licences.")
 app.add_typer(pool_app, name="pool")
+token_app = typer.Typer(no_args_is_help=True, help="ID tokens: who redeems one in a trust request is approved.")
+app.add_typer(token_app, name="token")
 
 
 class AuthTypeName(enum.Enum):
@@ -210,8 +214,30 @@ def issue_code(
 ) -> None:
     """Issue a code that nobody asked for, such as a reservation from before Smart Licensing Using Policy."""
     with _authority(state_dir) as authority:
-        entitlements = [] if pool_file is None else read_pool(_read(pool_file))
+        entitlements = [] if pool_file is None else read_pool(_read(pool_file)).entitlements
         _put(authority.issue_code(Udi.from_key(udi), auth_type.value, entitlements), output)
+
+
+@app.command(name="factory-file")
+def factory_file(
+    state_dir: StateDir,
+    udi: Key,
+    public_key: Annotated[Path | None, typer.Option("--key", help="PEM with the instance's public key.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="JSON, as in policy set.")] = None,
+    pool_file: Annotated[
+        Path | None, typer.Option("--entitlements", help="JSON, like a pool: what was bought with it.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Where the licence file goes; else standard output.")] = None,
+) -> None:
+    """Make what a factory puts into a new instance: `slp-agent init --factory FILE`."""
+    with _authority(state_dir) as authority:
+        data = authority.factory_file(
+            Udi.from_key(udi),
+            public_key=None if public_key is None else public_from_pem(_read(public_key)),
+            policy=None if policy is None else read_policy(_read(policy)),
+            entitlements=[] if pool_file is None else read_pool(_read(pool_file)).entitlements,
+        )
+        _put(data, output)
 
 
 @app.command()
@@ -233,6 +259,39 @@ def rotate(
         _put(authority.rotate(Udi.from_key(udi), certificates.read_anchors(_read(anchors))), output)
 
 
+@token_app.command(name="issue")
+def token_issue(
+    state_dir: StateDir,
+    days: Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="How long it is valid.")] = DEFAULT_DAYS,
+    uses: Annotated[
+        int | None, typer.Option(min=1, max=MAX_USES, help="How many instances may redeem it; without: any number.")
+    ] = None,
+    export: Annotated[
+        bool, typer.Option("--export", help="Instances that redeem it may get export-controlled licences.")
+    ] = False,
+    description: Annotated[str, typer.Option(help="For the list.")] = "",
+) -> None:
+    """Make an ID token. Its text is printed now and never again."""
+    with _authority(state_dir) as authority:
+        sys.stdout.write(authority.issue_token(days, uses, export, description).text + "\n")
+
+
+@token_app.command(name="list")
+def token_show(state_dir: StateDir) -> None:
+    """List the ID tokens, and the key ids that redeemed them."""
+    with _authority(state_dir) as authority:
+        _show(token_list(authority, authority.tokens()))
+
+
+@token_app.command(name="revoke")
+def token_revoke(
+    state_dir: StateDir, number: Annotated[int, typer.Argument(min=1, help="Its number in the list.")]
+) -> None:
+    """Let nobody redeem it any more; instances that did stay approved."""
+    with _authority(state_dir) as authority:
+        _show(token_list(authority, authority.revoke_token(number)))
+
+
 @pool_app.command(name="show")
 def pool_show(state_dir: StateDir) -> None:
     """Print what the account holds, and what of it is free."""
@@ -244,7 +303,7 @@ def pool_show(state_dir: StateDir) -> None:
 def pool_set(state_dir: StateDir, file: Annotated[Path, typer.Argument(help="JSON; see docs/formats.md.")]) -> None:
     """Say what the account holds; codes that were issued stay as they are."""
     with _authority(state_dir) as authority:
-        authority.set_pool(read_pool(_read(file)))
+        authority.set_pool(*read_pool(_read(file)))
         _show(pool_summary(authority))
 
 

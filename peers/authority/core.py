@@ -63,6 +63,8 @@ class Instance:
     first_seen: int
     last_seen: int
     pin: Pin | None = None
+    factory_key: bytes | None = None
+    """The key that the factory named (DER SubjectPublicKeyInfo): it needs no approval at first contact."""
     candidate: Pin | None = None
     """The pin that the latest unapproved report asked for."""
     head: Head = field(default_factory=Head)
@@ -81,6 +83,8 @@ class Instance:
     codes: tuple[IssuedCode, ...] = ()
     request_number: int = 0
     """The highest number of the requests taken from the pinned epoch."""
+    export: bool = True
+    """Whether it may get export-controlled codes: as its ID token said; after an operator's approval it may."""
     utility: bool = False
     """Whether the latest report or request came from utility mode: then every document is flagged."""
 
@@ -156,6 +160,8 @@ def receive(
     udi = reports[0].report.udi
     instance = replace(instance, last_seen=now) if instance else Instance(udi, now, now)
     pins = [Pin(signed.public_key, signed.report.epoch) for signed in reports]
+    if len(set(pins)) == 1:
+        instance = from_factory(instance, pins[0])
     if instance.pin is None or any(pin != instance.pin for pin in pins):
         return _unapproved(instance, reports, pins)
     work = _Work(instance.pin, {entry.sequence: entry for entry in known}, instance.head)
@@ -284,6 +290,13 @@ def _conclude(
     )
 
 
+def from_factory(instance: Instance, pin: Pin) -> Instance:
+    """The instance, pinned when this is its first contact and the key is the one that the factory named."""
+    if instance.pin is None and pin.public_key == instance.factory_key:
+        return replace(instance, pin=pin, candidate=None)
+    return instance
+
+
 def in_mode(instance: Instance, utility: bool) -> Instance:
     """The instance in or out of utility mode; documents that are flagged otherwise are not sent again."""
     if instance.utility == utility:
@@ -317,7 +330,7 @@ def approve(instance: Instance, force: bool, expected_key: str | None = None) ->
             "compare it with what the instance itself shows"
         )
     if instance.pin is None:
-        return replace(instance, pin=instance.candidate, candidate=None)
+        return replace(instance, pin=instance.candidate, candidate=None, export=True)
     if not force:
         raise OperatorError(
             f"{instance.udi.key} is pinned to key {instance.pin.key_id}, epoch {instance.pin.epoch}; "
@@ -328,6 +341,7 @@ def approve(instance: Instance, force: bool, expected_key: str | None = None) ->
         instance,
         pin=instance.candidate,
         candidate=None,
+        export=True,
         head=Head(),
         trust_code=None,
         trust_from=0,

@@ -5,7 +5,7 @@ Usage needs no credential, because reports prove themselves; everything else nee
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
 import hmac
 import json
@@ -21,6 +21,8 @@ from agent.formats.jsontext import Members
 from agent.formats.udi import Udi
 from peers.authority.core import Instance, OperatorError
 from peers.authority.service import Answer, Authority, read_policy, read_pool, read_requests, read_submission
+from peers.authority.tokens import DEFAULT_DAYS as DEFAULT_TOKEN_DAYS
+from peers.authority.tokens import IdToken
 
 MAX_BODY = smartlicense.MAX_USAGE_FILE
 _log = logging.getLogger("slp-peer.authority")
@@ -114,8 +116,30 @@ def _operator_views(app: Flask, authority: Authority, guard: Callable[[View], Vi
     @app.put("/v1/pool")
     @guard
     def set_pool() -> Response:
-        authority.set_pool(read_pool(request.get_data(cache=False)))
+        authority.set_pool(*read_pool(request.get_data(cache=False)))
         return _json(pool_summary(authority))
+
+    @app.get("/v1/tokens")
+    @guard
+    def id_tokens() -> Response:
+        return _json({"tokens": token_list(authority, authority.tokens())})
+
+    @app.post("/v1/tokens")
+    @guard
+    def issue_token() -> Response:
+        wanted = Members(jsontext.load(request.get_data(cache=False) or b"{}", "the request"), "request")
+        made = authority.issue_token(
+            wanted.integer("days", 1) if "days" in wanted else DEFAULT_TOKEN_DAYS,
+            wanted.optional_integer("uses", 1),
+            wanted.optional_boolean("export") or False,
+            wanted.optional_text("description") or "",
+        )
+        return _json({"id_token": made.text, **token_list(authority, made.tokens[-1:])[0]})
+
+    @app.delete("/v1/tokens/<int:number>")
+    @guard
+    def revoke_token(number: int) -> Response:
+        return _json({"tokens": token_list(authority, authority.revoke_token(number))})
 
     @app.get("/v1/policy")
     @guard
@@ -150,6 +174,7 @@ def summary(instance: Instance) -> dict[str, Any]:
         "first_seen": instance.first_seen,
         "last_seen": instance.last_seen,
         "trust_code_until": instance.trust_until or None,
+        "export": instance.export,
     }
 
 
@@ -168,12 +193,30 @@ def code_list(instance: Instance) -> list[dict[str, Any]]:
 
 def pool_summary(authority: Authority) -> dict[str, Any]:
     """The account's pool, and what of it is free."""
-    free = authority.free()
+    free, export = authority.free(), authority.export()
     return {
         "entitlements": [
-            {**documents.entitlement_body(entry), "free": free[tag]} for tag, entry in authority.pool().items()
+            {**documents.entitlement_body(entry), "export": tag in export, "free": free[tag]}
+            for tag, entry in authority.pool().items()
         ]
     }
+
+
+def token_list(authority: Authority, tokens: Sequence[IdToken]) -> list[dict[str, Any]]:
+    """ID tokens as operators see them."""
+    now = authority.now()
+    return [
+        {
+            "number": token.number,
+            "state": token.state(now),
+            "description": token.description,
+            "ends": token.ends,
+            "uses": token.uses,
+            "redeemed": list(token.redeemed),
+            "export": token.export,
+        }
+        for token in tokens
+    ]
 
 
 def _operator(token: str, view: View) -> View:

@@ -11,10 +11,11 @@ from typing import Literal
 
 from agent.formats.documents import Authorization, AuthType, Document, Entitlement, Heading, Kind
 from agent.formats.envelope import SignedRequest
-from agent.formats.requests import AuthorizationRequest, AuthorizationReturn
+from agent.formats.requests import AuthorizationRequest, AuthorizationReturn, TrustRequest
 from peers.authority import codes, core
 from peers.authority.codes import IssuedCode, Pool, PoolRefusal
 from peers.authority.core import Instance, Pin
+from peers.authority.tokens import IdToken, TokenRefusal
 
 Sign = Callable[[Document], tuple[bytes, str]]
 """Gives the signed document and its digest."""
@@ -24,15 +25,18 @@ Sign = Callable[[Document], tuple[bytes, str]]
 class Desk:
     """What the answers depend on besides the instance: its account's pool and what other instances hold of it.
 
-    `heading` makes the next heading of an instance, `trust` issues a trust code to it.
+    `export` are the licences of the pool that are export-controlled. `heading` makes the next heading of an instance,
+    `trust` issues a trust code to it, `redeem` takes an ID token for a key id and raises TokenRefusal.
     """
 
     pool: Pool
+    export: frozenset[str]
     elsewhere: Mapping[str, int]
     now: int
     heading: Callable[[Instance], Heading]
     sign: Sign
     trust: Callable[[Instance], Instance]
+    redeem: Callable[[str, str], IdToken]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ def answer(desk: Desk, instance: Instance, signed: SignedRequest) -> Answered:
     """Decide about one verified request of this instance."""
     request = signed.request
     pin = Pin(signed.public_key, request.heading.epoch)
+    instance = core.from_factory(instance, pin)
+    if isinstance(request, TrustRequest) and request.token is not None:
+        try:
+            instance = _redeem(desk, instance, pin, request.token, request.force)
+        except TokenRefusal as refusal:
+            return Answered(instance, "refused", refusal.reason, refusal.message)
     if instance.pin != pin:
         candidate, reason, message = core.unapproved(instance, pin)
         return Answered(replace(instance, candidate=candidate), "pending", reason, message)
@@ -69,6 +79,19 @@ def answer(desk: Desk, instance: Instance, signed: SignedRequest) -> Answered:
         return Answered(instance, "duplicate", document=_trust_code(instance))
     instance = replace(desk.trust(instance), request_number=max(instance.request_number, request.heading.number))
     return Answered(instance, "accepted", document=_trust_code(instance))
+
+
+def _redeem(desk: Desk, instance: Instance, pin: Pin, token: str, force: bool) -> Instance:
+    """The instance, pinned to what the token vouches for. Raises TokenRefusal; then nothing is taken of the token."""
+    if instance.pin not in (None, pin) and not force:
+        raise TokenRefusal(
+            "already-registered",
+            f"{instance.udi.key} is registered with another key or epoch; let it ask with force if it was reset",
+        )
+    redeemed = desk.redeem(token, pin.key_id)
+    if instance.pin != pin:
+        instance = core.approve(replace(instance, candidate=pin), force=True)
+    return replace(instance, export=redeemed.export)
 
 
 def _trust_code(instance: Instance) -> tuple[Kind, bytes] | None:
@@ -94,6 +117,13 @@ def _take_back(instance: Instance, request: AuthorizationReturn) -> Answered:
 
 def _authorize(desk: Desk, instance: Instance, request: AuthorizationRequest, digest: str) -> Answered:
     instance = replace(instance, codes=codes.confirmed(instance.codes, request.confirmation))
+    controlled = sorted(key.tag for key in request.keys if key.tag in desk.export)
+    if controlled and not instance.export:
+        message = (
+            f"{controlled[0]} is export-controlled, and the ID token of this instance does not allow that; "
+            "let it ask for trust with one that does"
+        )
+        return Answered(instance, "refused", "export-not-allowed", message)
     others = [code for code in instance.codes if code.auth_type != "slac"]
     elsewhere = codes.held(others)
     elsewhere.update(desk.elsewhere)
@@ -107,12 +137,18 @@ def _authorize(desk: Desk, instance: Instance, request: AuthorizationRequest, di
 
 
 def issue_code(
-    desk: Desk, instance: Instance, auth_type: AuthType, entitlements: tuple[Entitlement, ...], request: str
+    desk: Desk,
+    instance: Instance,
+    auth_type: AuthType,
+    entitlements: tuple[Entitlement, ...],
+    request: str,
+    *,
+    factory: bool = False,
 ) -> tuple[Instance, IssuedCode]:
     """A new code for the instance, and the instance that holds it."""
     heading = desk.heading(instance)
     outstanding = [c.serial for c in instance.codes if c.auth_type == auth_type and c.stage == "outstanding"]
-    document = Authorization(heading, auth_type, entitlements, replaces=max(outstanding, default=None))
+    document = Authorization(heading, auth_type, entitlements, max(outstanding, default=None), factory)
     data, digest = desk.sign(document)
     code = IssuedCode(auth_type, heading.serial, digest, entitlements, request, data)
     return replace(instance, codes=(*instance.codes, code), serial=heading.serial), code

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from agent.clock import Clock
 from agent.formats import certificates, documents, envelope, jsontext, requests, smartlicense
@@ -29,12 +29,14 @@ from agent.formats.errors import DocumentError, Malformed, NoDocument
 from agent.formats.issue import issue
 from agent.formats.jsontext import Members
 from agent.formats.rum import digest_of
+from agent.formats.signing import key_id
 from agent.formats.udi import Udi
-from peers.authority import codes, core
+from peers.authority import codes, core, tokens
 from peers.authority.core import Decision, Instance, OperatorError, Settings
 from peers.authority.folder import Folder
 from peers.authority.requests import Answered, Desk, answer, issue_code
 from peers.authority.store import Store
+from peers.authority.tokens import IdToken, Issued
 
 TRUST_CODE_SECONDS = 8 * 31_557_600
 MAX_UNAPPROVED = 10_000
@@ -127,7 +129,8 @@ class Authority:
                 raise OperatorError("too many instances wait for approval; no new one is taken")
             instance = Instance(udi, now, now)
         answered = answer(self._desk(instance), replace(instance, last_seen=now), signed)
-        self._store.put_instance(answered.instance)
+        if answered.instance.pin is not None or answered.instance.candidate is not None:
+            self._store.put_instance(answered.instance)
         return answered
 
     def _desk(self, instance: Instance) -> Desk:
@@ -138,12 +141,39 @@ class Authority:
                 elsewhere.update(codes.held(other.codes))
         return Desk(
             pool=self._store.pool(),
+            export=self._store.export(),
             elsewhere=elsewhere,
             now=now,
             heading=lambda asking: _heading(settings, asking, now),
             sign=self._sign_with_digest,
             trust=lambda asking: self._trust(settings, asking, now),
+            redeem=lambda text, key_id: self._redeem(text, key_id, now),
         )
+
+    def _redeem(self, text: str, key_id: str, now: int) -> IdToken:
+        token, after = tokens.redeem(self._store.tokens(), text, key_id, now)
+        self._store.put_tokens(after)
+        return token
+
+    def tokens(self) -> tuple[IdToken, ...]:
+        """The ID tokens that were issued, without their texts."""
+        return self._store.tokens()
+
+    def issue_token(self, days: int, uses: int | None, export: bool, description: str = "") -> Issued:
+        """A new ID token; its text is not kept. Raises OperatorError."""
+        with self._store.transaction():
+            made = tokens.issue(
+                self._store.tokens(), now=self.now(), days=days, uses=uses, export=export, description=description
+            )
+            self._store.put_tokens(made.tokens)
+        return made
+
+    def revoke_token(self, number: int) -> tuple[IdToken, ...]:
+        """From now on nobody redeems it; who did stays approved. Raises OperatorError."""
+        with self._store.transaction():
+            after = tokens.revoke(self._store.tokens(), number)
+            self._store.put_tokens(after)
+        return after
 
     def _sign_with_digest(self, document: Document) -> tuple[bytes, str]:
         data = self._sign(document)
@@ -153,10 +183,14 @@ class Authority:
         """What the account holds."""
         return self._store.pool()
 
-    def set_pool(self, entries: Sequence[Entitlement]) -> None:
-        """From now on the account holds this; codes that were issued stay as they are."""
+    def export(self) -> frozenset[str]:
+        """The tags of the pool that are export-controlled."""
+        return self._store.export()
+
+    def set_pool(self, entries: Sequence[Entitlement], export: Iterable[str] = ()) -> None:
+        """From now on the account holds this, with these tags export-controlled; issued codes stay as they are."""
         with self._store.transaction():
-            self._store.put_pool(entries)
+            self._store.put_pool(entries, export)
 
     def free(self) -> dict[str, int]:
         """How many of each licence of the pool are free; negative when codes are out for more than there are."""
@@ -176,6 +210,47 @@ class Authority:
             instance, code = issue_code(self._desk(instance), instance, auth_type, tuple(entitlements), "")
             self._store.put_instance(instance)
         return smartlicense.write_documents([("authorization", code.document)])
+
+    def factory_file(
+        self,
+        udi: Udi,
+        *,
+        public_key: bytes | None = None,
+        policy: PolicyTerms | None = None,
+        entitlements: Sequence[Entitlement] = (),
+    ) -> bytes:
+        """The file that a factory puts into a new instance: each of the three that is given.
+
+        `public_key` (DER SubjectPublicKeyInfo) is the instance's key: it gets a trust code, and needs no approval at
+        first contact. `entitlements` are what was bought; they count as issued. Raises OperatorError.
+        """
+        now, settings = self.now(), self.settings()
+        parts: list[tuple[Kind, bytes]] = []
+        with self._store.transaction():
+            instance = self._store.instance(udi) or Instance(udi, now, now)
+            if instance.pin is not None:
+                raise OperatorError(f"{udi.key} is in the field already; it gets its documents with its reports")
+            if public_key is not None:
+                heading, until = _heading(settings, instance, now), self._trust_until(now)
+                der = certificates.make_trust_code(self._folder.anchor, self._folder.root, udi, public_key, now, until)
+                parts.append(("trust-code", self._sign(TrustCode(heading, der, key_id(public_key), now, until, True))))
+                instance = replace(instance, factory_key=public_key, serial=heading.serial)
+            if policy is not None:
+                heading = _heading(settings, instance, now)
+                parts.append(("policy", self._sign(Policy(heading, policy, "factory"))))
+                instance = replace(instance, serial=heading.serial)
+            if entitlements:
+                instance, code = issue_code(
+                    self._desk(instance), instance, "slac", tuple(entitlements), "", factory=True
+                )
+                parts.append(("authorization", code.document))
+            if not parts:
+                raise OperatorError("name a key, a policy or entitlements: the file would be empty")
+            self._store.put_instance(instance)
+        return smartlicense.write_documents(parts)
+
+    def _trust_until(self, now: int) -> int:
+        return min(now + TRUST_CODE_SECONDS, Certificate(self._folder.anchor, "the root").not_after)
 
     def release(self, udi: Udi) -> Instance:
         """Free what an instance holds that will never return its codes. Raises OperatorError."""
@@ -271,7 +346,7 @@ class Authority:
         if instance.pin is None:
             return instance
         heading = _heading(settings, instance, now)
-        until = min(now + TRUST_CODE_SECONDS, Certificate(self._folder.anchor, "the root").not_after)
+        until = self._trust_until(now)
         key = instance.pin
         der = certificates.make_trust_code(
             self._folder.anchor, self._folder.root, instance.udi, key.public_key, now, until
@@ -363,9 +438,22 @@ def read_requests(data: bytes) -> tuple[bytes, ...]:
     return (requests.from_return_string(data.decode("utf-8", "replace")),)
 
 
-def read_pool(data: bytes) -> list[Entitlement]:
-    """An operator's pool file: `entitlements` as in an authorization body. Raises a DocumentError."""
-    return documents.read_entitlements(Members(jsontext.load(data, "the pool"), "pool"))
+class PoolFile(NamedTuple):
+    """What an operator's pool file holds."""
+
+    entitlements: list[Entitlement]
+    export: frozenset[str]
+
+
+def read_pool(data: bytes) -> PoolFile:
+    """An operator's pool file: `entitlements` as in an authorization body, and of each, optionally, `export`.
+
+    Raises a DocumentError.
+    """
+    members = Members(jsontext.load(data, "the pool"), "pool")
+    entitlements = documents.read_entitlements(members)
+    entries = members.objects("entitlements", len(entitlements))
+    return PoolFile(entitlements, frozenset(entry.text("tag") for entry in entries if entry.optional_boolean("export")))
 
 
 def read_submission(data: bytes) -> tuple[bytes, ...]:

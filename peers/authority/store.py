@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 import json
 from pathlib import Path
 import threading
@@ -19,6 +20,7 @@ from agent.formats.signing import from_base64, to_base64
 from agent.formats.udi import Udi
 from peers.authority.codes import IssuedCode
 from peers.authority.core import Filed, Head, Instance, OperatorError, Pin
+from peers.authority.tokens import IdToken
 
 VERSION = 1
 _SCHEMA = """
@@ -86,7 +88,9 @@ class Store:
     def unapproved(self) -> int:
         """How many instances wait for their first approval."""
         with self._lock:
-            rows = self._db.execute("SELECT count(*) FROM instances WHERE body ->> 'pin' IS NULL").fetchall()
+            rows = self._db.execute(
+                "SELECT count(*) FROM instances WHERE body ->> 'pin' IS NULL AND body ->> 'factory_key' IS NULL"
+            ).fetchall()
         return int(str(rows[0][0]))
 
     def put_instance(self, instance: Instance) -> None:
@@ -163,9 +167,26 @@ class Store:
         found = [] if row is None else documents.read_entitlements(Members(json.loads(str(row[0])), "pool"))
         return {entry.tag: entry for entry in found}
 
-    def put_pool(self, entries: Iterable[Entitlement]) -> None:
-        value = jsontext.dump({"entitlements": [documents.entitlement_body(entry) for entry in entries]})
-        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('pool', ?)", (value,))
+    def export(self) -> frozenset[str]:
+        """The tags of the pool that are export-controlled."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = 'pool'").fetchone()
+        return frozenset() if row is None else frozenset(json.loads(str(row[0])).get("export", ()))
+
+    def put_pool(self, entries: Iterable[Entitlement], export: Iterable[str]) -> None:
+        body = {"entitlements": [documents.entitlement_body(entry) for entry in entries], "export": sorted(export)}
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('pool', ?)", (jsontext.dump(body),))
+
+    def tokens(self) -> tuple[IdToken, ...]:
+        """The ID tokens, in the order of their issue."""
+        with self._lock:
+            row = self._db.execute("SELECT value FROM settings WHERE name = 'tokens'").fetchone()
+        found = [] if row is None else json.loads(str(row[0]))
+        return tuple(IdToken(**{**each, "redeemed": tuple(each["redeemed"])}) for each in found)
+
+    def put_tokens(self, tokens: Iterable[IdToken]) -> None:
+        value = jsontext.dump([asdict(token) for token in tokens])
+        self._db.execute("INSERT OR REPLACE INTO settings VALUES ('tokens', ?)", (value,))
 
 
 def _plain(instance: Instance) -> str:
@@ -175,6 +196,7 @@ def _plain(instance: Instance) -> str:
         "last_seen": instance.last_seen,
         "pin": _plain_pin(instance.pin),
         "candidate": _plain_pin(instance.candidate),
+        "factory_key": instance.factory_key and to_base64(instance.factory_key),
         "head": list(instance.head),
         "serial": instance.serial,
         "acknowledged": [list(entry) for entry in instance.acknowledged],
@@ -184,6 +206,7 @@ def _plain(instance: Instance) -> str:
         "codes": [_plain_code(code) for code in instance.codes],
         "request_number": instance.request_number,
         "utility": instance.utility,
+        "export": instance.export,
     }
     for name in ("ack", "policy", "trust_code"):
         document: bytes | None = getattr(instance, name)
@@ -221,6 +244,7 @@ def _instance(members: dict[str, Any]) -> Instance:
         last_seen=members["last_seen"],
         pin=_pin(members["pin"]),
         candidate=_pin(members["candidate"]),
+        factory_key=from_base64(members["factory_key"]) if members.get("factory_key") else None,
         head=Head(*members["head"]),
         serial=members["serial"],
         acknowledged=tuple(Acknowledged(*entry) for entry in members["acknowledged"]),
@@ -230,6 +254,7 @@ def _instance(members: dict[str, Any]) -> Instance:
         codes=tuple(_code(entry) for entry in members.get("codes", ())),
         request_number=members.get("request_number", 0),
         utility=members.get("utility", False),
+        export=members.get("export", True),
         **issued,
     )
 

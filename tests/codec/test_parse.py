@@ -124,7 +124,7 @@ def test_json_truncated() -> None:
         refused(json.parse, document[:size])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.binary(max_size=200), st.text(alphabet="<>/a!DOCTYPE[]&;?'\"= \n", max_size=60).map(str.encode)))
 def test_any_bytes_give_a_value_or_one_error(data: bytes) -> None:
     """The fuzz sentence: an element or malformed-message, nothing else."""

@@ -369,7 +369,7 @@ BOX = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(BOX.filter(bool))
 def test_round_trip(box: Tree) -> None:
     """What is written in either encoding decodes to the same tree."""

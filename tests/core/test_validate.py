@@ -168,7 +168,7 @@ BOX = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(BOX)
 def test_both_agree(box: dict[str, Any]) -> None:
     """Second opinion: whatever the document, both accept it or both refuse it."""

@@ -174,6 +174,7 @@ def _report(body: Json, device: tuple[str, str], key: ec.EllipticCurvePublicKey,
     if version == "2" or "utility_enabled" in meta:
         need(isinstance(meta.get("utility_enabled"), bool), bad)
     need(isinstance(meta.get("lab"), bool), bad)
+    _billing(meta, bad)
     _lists(meta, bad)
     chain = member(meta, "chain", dict, bad)
     first = number(chain.get("sequence"), 1, bad) == 1
@@ -189,6 +190,14 @@ def _report(body: Json, device: tuple[str, str], key: ec.EllipticCurvePublicKey,
     need(rows[-1]["end_time"] <= latest, "issued-in-future")
     if "trust_request" in meta:
         need(unbase64(meta["trust_request"], 512, bad) == spki(key), "wrong-key")
+
+
+def _billing(meta: Json, bad: str) -> None:
+    post_paid = meta.get("post_paid", False)
+    need(isinstance(post_paid, bool) and (not post_paid or meta.get("utility_enabled") is True), bad)
+    if "subscription_id" in meta:
+        text(meta["subscription_id"], 1, 255, bad)
+        need(post_paid, bad)
 
 
 def _lists(meta: Json, bad: str) -> None:
@@ -265,7 +274,7 @@ def _request(
 
 
 def _trust(body: Json, bad: str) -> None:
-    need(isinstance(body.get("public_key"), str), bad)
+    text(body.get("public_key"), 1, 512, bad)
     unbase64(body["public_key"], 512, bad)
     need(isinstance(body.get("force"), bool), bad)
     if "id_token" in body:

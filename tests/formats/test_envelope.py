@@ -164,7 +164,7 @@ FILE = smartlicense.write_documents(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, len(FILE) - 1))
 def test_cut_anywhere_is_refused(length: int) -> None:
     if FILE[:length].rstrip() == FILE.rstrip():
@@ -173,7 +173,7 @@ def test_cut_anywhere_is_refused(length: int) -> None:
         opened(FILE[:length])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(FILE) - 1), st.integers(0, 255))
 def test_one_changed_byte_changes_nothing_or_is_refused(position: int, value: int) -> None:
     changed = FILE[:position] + bytes([value]) + FILE[position + 1 :]
@@ -186,7 +186,7 @@ def test_one_changed_byte_changes_nothing_or_is_refused(position: int, value: in
     assert all(document in expected for document in found)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=400), st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))))
 def test_noise_gives_a_document_error_and_nothing_else(data: bytes) -> None:
     for attempt in (data, b"{" + data, b"<smartLicense><smartLicenseRumAck><data>" + data, FILE + data + b"<"):
@@ -202,7 +202,7 @@ JSON = st.recursive(
 MEMBERS = ("header", "addressee", "serial", "issued", "expires", "lab", "account", "body")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(MEMBERS), JSON)
 def test_genuine_document_with_any_member_never_crashes(name: str, value: object) -> None:
     """Even the authority itself cannot crash a device: any JSON in place of any signed member."""
@@ -223,7 +223,7 @@ def test_genuine_document_with_any_member_never_crashes(name: str, value: object
 REPORT = rum.seal(report(trust_request=DEVICE.public_key), DEVICE, TRUST_CODE)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(0, len(REPORT) - 1), st.integers(0, 255))
 def test_report_with_one_changed_byte(position: int, value: int) -> None:
     changed = REPORT[:position] + bytes([value]) + REPORT[position + 1 :]

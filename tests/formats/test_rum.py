@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lxml import etree
 import pytest
 
-from agent.formats import errors, rum
+from agent.formats import errors, jsontext, rum
 from agent.formats.envelope import open_report
 from agent.formats.rum import HaUdi, Measurement, Outage, Report
 from agent.formats.signing import payload_digest
@@ -47,6 +47,8 @@ def reports(draw: st.DrawFn) -> Report:
     tags = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_TAGS), TEXT))
     info = draw(st.dictionaries(st.sampled_from(rum.CUSTOMER_INFO), TEXT))
     first = draw(st.booleans())
+    utility = draw(st.booleans())
+    post_paid = utility and draw(st.booleans())
     return Report(
         report_id=draw(st.integers(1, 2**63 - 1)),
         udi=draw(udi),
@@ -62,7 +64,9 @@ def reports(draw: st.DrawFn) -> Report:
         ha_udi=tuple(
             draw(st.lists(st.builds(HaUdi, st.sampled_from(["Active", "Standby", "Member"]), udi), max_size=3))
         ),
-        utility_enabled=draw(st.booleans()),
+        utility_enabled=utility,
+        post_paid=post_paid,
+        subscription_id=draw(st.none() | TEXT) if post_paid else None,
         hostname=draw(st.none() | TEXT),
         customer_tags=tuple(tags.items()),
         customer_info=tuple(info.items()),
@@ -73,7 +77,7 @@ def reports(draw: st.DrawFn) -> Report:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(reports(), st.sampled_from([None, TRUST_CODE]))
 def test_sealed_report_opens_to_the_same_value(wanted: Report, trust_code: bytes | None) -> None:
     document = rum.seal(wanted, DEVICE, trust_code)
@@ -97,6 +101,8 @@ BROKEN: dict[str, dict[str, object]] = {
     "report id 0": {"report_id": 0},
     "empty tag": {"entitlement_tag": ""},
     "outage backwards": {"outages": (Outage(5, 4),)},
+    "post-paid outside utility mode": {"post_paid": True},
+    "pre-paid with a subscription": {"utility_enabled": True, "subscription_id": "SUB-1"},
     "NUL": {"hostname": "a\x00b"},
 }
 
@@ -112,6 +118,30 @@ def test_too_many_rows_are_refused() -> None:
     with pytest.raises(errors.TooLarge):
         rum.payload(report(measurements=rows))
     assert rum.payload(report(measurements=rows[:-1]))
+
+
+def test_a_payload_that_is_too_long_is_never_signed() -> None:
+    """The rows are few enough, their peripherals are not: no reader would take the document."""
+    udis = tuple(Udi(f"P{number:0250}", f"S{number:0250}") for number in range(500))
+    rows = tuple(Measurement(NOW + i, NOW + i, 1, NOW, added=udis) for i in range(4))
+    with pytest.raises(errors.TooLarge):
+        rum.payload(report(measurements=rows))
+    assert rum.payload(report(measurements=rows[:3]))
+
+
+@given(st.text(max_size=20), st.booleans())
+def test_the_writer_refuses_exactly_the_characters_that_a_reader_refuses(text: str, escaped: bool) -> None:
+    """Raw or as escapes: a text is looked through unless nothing of it can be wrong."""
+    wrong = any((ord(c) < 32 and c not in "\t\n\r") or 0xD800 <= ord(c) <= 0xDFFF or c in "\ufffe\uffff" for c in text)
+    data = json.dumps({"deep": [text]}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    if wrong:
+        with pytest.raises(errors.Malformed):
+            jsontext.load(data, "the text")
+        with pytest.raises((errors.InvalidContent, errors.Malformed)):
+            rum.payload(report(hostname=text))
+    else:
+        assert jsontext.load(data, "the text") == {"deep": [text]}
+        assert not text or rum.read_payload(rum.payload(report(hostname=text))).hostname == text
 
 
 def test_chain_names_the_digest_of_the_predecessor() -> None:

@@ -82,7 +82,7 @@ def test_element_without_one_data(inside: str) -> None:
 WHOLE = write_usage(INFO, chain(2))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, len(WHOLE) - 2))
 def test_cut_usage_file_is_refused(length: int) -> None:
     with pytest.raises(errors.DocumentError):

@@ -112,7 +112,13 @@ class Authority:
         return Policy(self.heading(device, **changed), terms, origin)
 
     def code(
-        self, device: Device, *counts: tuple[str, int], kind: AuthType = "slac", ends: int | None = None, **changed: Any
+        self,
+        device: Device,
+        *counts: tuple[str, int],
+        kind: AuthType = "slac",
+        ends: int | None = None,
+        factory: bool = False,
+        **changed: Any,
     ) -> Authorization:
         """A code for so many of these licences, which go by their names."""
         entitlements = []
@@ -120,7 +126,7 @@ class Authority:
             licence = device.profile.find(name)
             assert licence is not None
             entitlements.append(Entitlement(licence.entitlement_tag, count, ends=ends))
-        return Authorization(self.heading(device, **changed), kind, tuple(entitlements))
+        return Authorization(self.heading(device, **changed), kind, tuple(entitlements), factory=factory)
 
     def rotation(self, device: Device, *anchors: bytes) -> TrustAnchors:
         return TrustAnchors(self.heading(device), anchors)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from pathlib import Path
 import re
 from typing import Any
 
@@ -35,6 +36,7 @@ from agent.licensing.state import State
 from agent.licensing.trusting import counts
 from tests.licensing.kit import T0, Authority, Device
 
+FOLDER = Path(__file__).parent / "scenarios"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "": 1}
 
 

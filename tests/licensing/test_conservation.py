@@ -253,14 +253,14 @@ def check_reports(device: Observed) -> None:
 
 
 @given(LIVES)
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_usage_is_conserved(life: list[tuple[tuple[Any, ...], int]]) -> None:
     check(live(life))
 
 
 @pytest.mark.slow
 @given(LIVES)
-@settings(max_examples=10_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10_000, suppress_health_check=list(HealthCheck))
 def test_usage_is_conserved_in_many_lives(life: list[tuple[tuple[Any, ...], int]]) -> None:
     check(live(life))
 

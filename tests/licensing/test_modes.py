@@ -11,6 +11,7 @@ from agent.licensing import notices
 from agent.licensing.commands import ApplySettings, FactoryReset, PrepareReset, RequestAuthorization
 from agent.licensing.deadlines import next_ack_deadline, next_push, push_interval_days
 from agent.licensing.engine import NotRunningError
+from agent.licensing.profile import Licence
 from agent.licensing.reports import figures
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
@@ -74,6 +75,32 @@ def test_a_long_interval_is_warned_of_once(device: Device) -> None:
     week = device.do(ApplySettings(Settings(utility_enabled=True, interval_days=7)))
     assert week.notices == ()
     assert device.do(ApplySettings(Settings())).notices == (notices.UtilityReportingChanged(False),)
+
+
+@pytest.mark.parametrize("utility", [True, False])
+def test_no_export_controlled_licence_is_post_paid(authority: Authority, utility: bool) -> None:
+    """Flagged for the mode, paid ahead all the same; it needs its code as ever (the guide's utility mode; facts 8)."""
+    licences = [
+        Licence(name, name, name, f"tag-{name}", enforcement=enforcement, subscription_id=f"SUB-{name}")
+        for name, enforcement in (("free", "unenforced"), ("tier", "enforced"), ("hsec", "export"))
+    ]
+    device = running(profile=profile(*licences)).trusting(authority)
+    device.apply(Settings(utility_enabled=utility, customer_info=(("name", "Example"),)))
+    assert device.use("hsec", 1).reply.reason == "not-authorized"
+    device.install(authority.file(authority.code(device, ("tier", 1), ("hsec", 1))))
+    for licence in licences:
+        device.use(licence.name, 1)
+    device.close(after=100)
+    found = {signed.report.entitlement_tag: signed.report for signed in device.documents}
+    assert {report.utility_enabled for report in found.values()} == {utility}
+    assert {tag: report.post_paid for tag, report in found.items()} == {
+        "tag-free": utility,
+        "tag-tier": utility,
+        "tag-hsec": False,
+    }
+    assert found["tag-free"].subscription_id == ("SUB-free" if utility else None)
+    assert found["tag-free"].customer_info == ((("name", "Example"),) if utility else ())
+    assert (found["tag-hsec"].subscription_id, found["tag-hsec"].customer_info) == (None, ())
 
 
 def test_utility_mode_limits_the_push_interval(device: Device, authority: Authority) -> None:

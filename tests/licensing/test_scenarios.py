@@ -6,13 +6,10 @@ SLP_RECORD=1 writes the records anew; what changed is then read in review.
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
-from tests.licensing.scenario import Player
-
-FOLDER = Path(__file__).parent / "scenarios"
+from tests.licensing.scenario import FOLDER, Player
 
 
 @pytest.mark.parametrize("name", sorted(each.name for each in FOLDER.iterdir()))

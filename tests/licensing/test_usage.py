@@ -57,7 +57,7 @@ def test_a_change_and_back_in_one_second_leaves_no_trace() -> None:
     assert rows(device) == [(0, 200, 2)]
 
 
-@pytest.mark.parametrize(("interval", "samples"), [(0, 1), (900, 2), (374401, 417), (40500, 46)])
+@pytest.mark.parametrize(("interval", "samples"), [(0, 1), (900, 2), (86399, 97), (374401, 417), (40500, 46)])
 def test_samples_of_an_interval(interval: int, samples: int) -> None:
     """One sample at the start and one every 15 minutes, as the document states it."""
     device = running()

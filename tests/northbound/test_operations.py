@@ -203,13 +203,15 @@ def test_input_that_went_past_the_codec_meets_the_binding(rig: Rig) -> None:
 
 def test_close_reports(either: Rig) -> None:
     """The keys that it gives can be fetched at once; a report that measured nothing stays open."""
-    assert either.invoke("close-reports", user=COLLECTOR) == {"return-code": "success", "closed-count": 0}
+    nothing = {"return-code": "success", "message": "0 reports closed", "closed-count": 0}
+    assert either.invoke("close-reports", user=COLLECTOR) == nothing
     scenes.in_use(either)
     answer = either.invoke("close-reports", user=COLLECTOR)
     keys = answer["rum-report-key"]
     assert (answer["return-code"], answer["closed-count"], len(keys)) == ("success", 2, 2)
+    assert answer["message"] == "2 reports closed"
     assert list(documents_of(either)) == keys
-    assert either.invoke("close-reports", user=COLLECTOR) == {"return-code": "success", "closed-count": 0}
+    assert either.invoke("close-reports", user=COLLECTOR) == nothing
     assert either.replayed() == either.state
 
 
@@ -372,11 +374,11 @@ def test_a_fault_of_ours_is_one_neutral_error(rig: Rig, monkeypatch: pytest.Monk
     """Checklist 43: operation-failed without internals, the agent goes on."""
     committer = rig.agent.committer
 
-    def fault(*_: Any) -> Any:
+    def fault(*_: Any, **__: Any) -> Any:
         raise RuntimeError("secret internals")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(committer), "serve", fault)
+        patch.setattr(type(committer), "_put", fault)
         error: Error = error_of(lambda: rig.use("sessions", 2))
     assert error.tag == "operation-failed"
     assert "secret" not in error.message

@@ -221,7 +221,6 @@ class Life(RuleBasedStateMachine):
 
 
 COMMON = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     database=None,
     report_multiple_bugs=False,

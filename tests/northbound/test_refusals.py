@@ -19,6 +19,7 @@ import pytest
 from agent.formats import certificates
 from agent.formats.documents import Document, PolicyClass, PolicyTerms
 from agent.formats.udi import Udi
+from agent.licensing.trusting import counts
 from tests.licensing.kit import T0, YEARS, Authority, key
 from tests.northbound import forge, scenes
 from tests.northbound.kit import ADMIN, COLLECTOR, Rig, documents_of, error_of
@@ -297,7 +298,8 @@ def test_refused(device: Rig, reason: str, variant: str, forger: Forge) -> None:
     assert told.tree["type"] == document["type"]
     # whoever asked for a trust code hears of it in both vocabularies
     trust = document["type"] == "trust-code"
-    assert [event.name for event in further] == (["trust-fail", "registration-fail"] if trust else [])
+    legacy = "registration-renew-fail" if counts(device.state.trust, device.now) else "registration-fail"
+    assert [event.name for event in further] == (["trust-fail", legacy] if trust else [])
 
 
 def test_lab_refuses_production() -> None:

@@ -291,7 +291,7 @@ def test_over_http(authority: Authority) -> None:
     pool = client.put(
         "/v1/pool", headers=operator, data=jsontext.dump({"entitlements": [{"tag": "t", "count": 5}]})
     ).json
-    assert pool == {"entitlements": [{"tag": "t", "count": 5, "term": "perpetual", "free": 5}]}
+    assert pool == {"entitlements": [{"tag": "t", "count": 5, "term": "perpetual", "export": False, "free": 5}]}
     assert client.get("/v1/pool", headers=operator).json == pool
     assert client.post(f"{key_path}/release", headers=operator).status_code == 200
     assert client.post("/v1/requests", data=b"<x/>").status_code == 400

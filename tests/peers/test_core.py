@@ -200,7 +200,7 @@ def test_serials_rise_above_time_and_predecessor() -> None:
     assert core.next_serial(replace(PINNED, serial=NOW + 5), NOW) == NOW + 6
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.sampled_from(range(6)), min_size=1, max_size=4), max_size=8))
 def test_any_order_and_repetition_accepts_each_report_once(submissions: list[list[int]]) -> None:
     """However reports are cut into submissions: all that came without a gap is accepted once, in the end wholly."""

@@ -197,7 +197,7 @@ step = st.one_of(
 unit_of_work = st.tuples(st.lists(step, max_size=4), st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(unit_of_work, max_size=6))
 def test_sqlite_and_memory_agree_and_sqlite_agrees_with_itself_after_reopening(
     work: list[tuple[list[tuple[str, Any]], bool]],

@@ -9,8 +9,10 @@ import apsw
 import pytest
 
 from agent.licensing.events import ReportsDelivered, ReportsPurged
+from agent.licensing.ports import Part
 from agent.store.authentication import Authentication, join
 from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
+from agent.store.progress import LOWEST
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Cost, Users
 
@@ -40,8 +42,7 @@ def load(path: Path) -> object:
     """As a start does: the whole store, then the users."""
     store = SqliteStore(path, JOURNAL_KEY)
     try:
-        reads = [store.reports.by_id(n) for n in (1, 2, 3)], [store.reports.find(key_of(n)) for n in (1, 2, 3)]
-        loaded = store.load(), reads
+        loaded = store.load(), store.check.run(), whole(store)
     finally:
         store.close()
     users = Users(path, JOURNAL_KEY)
@@ -51,6 +52,20 @@ def load(path: Path) -> object:
         users.close()
 
 
+def whole(store: SqliteStore) -> object:
+    """All reports, read in every way."""
+    parts: tuple[Part, ...] = ("summary", "detail")
+    return (
+        [store.reports.by_id(n) for n in (1, 2, 3)],
+        [store.reports.find(key_of(n)) for n in (1, 2, 3)],
+        [store.reports.find_row(key_of(n), part) for n in (1, 2, 3) for part in parts],
+        [store.reports.pages(0, 3, 3, part) for part in parts],
+    )
+
+
+COPY = """INSERT INTO reports SELECT {id}, 'x', state, seal, mac, entitlement_tag, license_name, start, end, closed_at,
+    close_reason, digest, summary_xml, summary_json FROM reports WHERE report_id = 1;
+    INSERT INTO report_bodies SELECT {id}, document, detail_xml, detail_json FROM report_bodies WHERE report_id = 1"""
 EDITS = [
     ("UPDATE journal SET at = at + 1 WHERE seq = 6", "journal", "6"),
     ("UPDATE journal SET type = 'stopped' WHERE seq = 6", "journal", "6"),
@@ -82,6 +97,10 @@ EDITS = [
     ("UPDATE report_bodies SET detail_json = X'78' WHERE report_id = 2", "reports", "2"),
     ("DELETE FROM report_bodies WHERE report_id = 2", "report_bodies", "2"),
     ("DELETE FROM reports WHERE report_id = 2", "reports", ""),
+    (COPY.format(id=9), "reports", "9"),
+    (COPY.format(id=-1), "reports", "-1"),
+    (COPY.format(id=LOWEST), "reports", ""),
+    (COPY.format(id=-LOWEST - 1), "reports", str(-LOWEST - 1)),
     ("UPDATE users SET role = 'admin' WHERE name = 'bob'", "users", "bob"),
     ("UPDATE users SET hash = (SELECT hash FROM users WHERE name = 'ada') WHERE name = 'bob'", "users", "bob"),
     ("UPDATE users SET ssh_keys = 'ssh-ed25519 AAAA' WHERE name = 'ada'", "users", "ada"),
@@ -101,6 +120,44 @@ def test_an_edit_is_found_and_named(filled: Path, edit: str, table: str, row: st
         load(filled)
     assert (caught.value.table, caught.value.row) == (table, row)
     assert "from a backup" in str(caught.value)
+
+
+def test_an_untouched_database_is_found_whole(filled: Path) -> None:
+    assert load(filled) == load(filled)
+
+
+@pytest.mark.parametrize(
+    ("edit", "table", "row"),
+    [each for each in EDITS if each[1] in ("reports", "report_bodies") and each[2]],
+)
+def test_nothing_of_an_edited_row_is_handed_out_before_the_check_comes_to_it(
+    filled: Path, edit: str, table: str, row: str
+) -> None:
+    """Every way to read it finds the damage, and tells whoever listens; the other rows are there."""
+    connection = apsw.Connection(str(filled))
+    connection.execute(edit)
+    number = int(row)
+    key = connection.execute("SELECT key FROM reports WHERE report_id = ?", (number,)).get
+    connection.close()
+    heard: list[JournalDamaged] = []
+    store = SqliteStore(filled, JOURNAL_KEY, heard.append)
+    store.load()
+    reads = store.reports
+    for read in (
+        lambda: reads.by_id(number),
+        lambda: reads.find(key),
+        lambda: reads.find_row(key, "summary"),
+        lambda: reads.find_row(key, "detail"),
+        lambda: reads.pages(number - 1, number, 5, "summary"),
+        lambda: reads.pages(-9, 2**62 if number < 2**62 else number, 500, "detail"),
+    ):
+        with pytest.raises(JournalDamaged) as caught:
+            read()
+        assert (caught.value.table, caught.value.row) == (table, row)
+        assert heard.pop() is caught.value
+    assert [reads.by_id(n) is not None for n in (1, 2, 3) if n != number].count(False) == 0
+    assert heard == []
+    store.close()
 
 
 def test_a_row_that_was_purged_cannot_be_brought_back(path: Path) -> None:
@@ -154,9 +211,15 @@ def test_a_damaged_index_is_found(filled: Path) -> None:
     data = filled.read_bytes()
     place = data.index(key_of(3).encode(), (root - 1) * size, root * size)
     filled.write_bytes(data[:place] + key_of(9).encode() + data[place + len(key_of(3)) :])
-    store = SqliteStore(filled, JOURNAL_KEY)
+    heard: list[JournalDamaged] = []
+    store = SqliteStore(filled, JOURNAL_KEY, heard.append)
+    store.load()
+    for read in (lambda: store.reports.find(key_of(9)), lambda: store.reports.find_row(key_of(9), "detail")):
+        with pytest.raises(JournalDamaged, match="table reports, row 3: it was changed"):
+            read()
+    assert len(heard) == 2
     with pytest.raises(JournalDamaged, match=r"table reports: .*index"):
-        store.load()
+        store.check.run()
     store.close()
 
 

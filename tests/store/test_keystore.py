@@ -179,7 +179,7 @@ def test_a_secret_has_a_size(keystore: Keystore) -> None:
     assert keystore.names() == ["most"]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(max_size=200), st.text(max_size=10), st.text(max_size=10))
 def test_unsealing_is_the_inverse_of_sealing_for_the_same_name_only(secret: bytes, name: str, other: str) -> None:
     key = SealingKey(bytes(range(32)))

@@ -332,6 +332,7 @@ def test_state_dir_from_the_environment(device: Device) -> None:
 COMMANDS = (
     "init",
     "run",
+    "check",
     "user add",
     "usage set",
     "usage list",
@@ -354,6 +355,8 @@ COMMANDS = (
     "license authorization request save",
     "license authorization return",
     "license permission",
+    "license sync",
+    "license factory-reset",
 )
 README = (ROOT / "README.md").read_text()
 

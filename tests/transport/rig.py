@@ -71,6 +71,17 @@ name = "hseck9"
 entitlement-tag = "regid.2026-11.test.HSECK9,1.0_04"
 enforcement = "export"
 """
+PURCHASES = """
+[[purchase]]
+entitlement-tag = "regid.2026-11.test.ADV,1.0_01"
+
+[[purchase]]
+entitlement-tag = "regid.2026-11.test.SES,1.0_02"
+count = 25
+start = 2026-01-01T00:00:00Z
+end = 2029-01-01T00:00:00Z
+subscription-id = "SUB-7"
+"""
 TERMS = PolicyTerms("Example policy")
 
 

@@ -267,6 +267,24 @@ def test_everything(operator: Operator, report: str) -> None:
     assert '"usage"' in operator.ok("show", "license", "summary", "--json")
 
 
+def test_sync_says_what_became_of_it(operator: Operator) -> None:
+    operator.ok("usage", "set", "voice-session", "2")
+    # how many depends on the second: a report that has measured nothing stays open
+    assert re.fullmatch(r"\d+ reports? closed; being sent\n", operator.ok("license", "sync"))
+
+
+def test_factory_reset_asks_refuses_and_saves_first(operator: Operator) -> None:
+    """docs/licensing.md, Factory reset: nothing unreported is lost without a word."""
+    operator.ok("usage", "set", "voice-session", "3")
+    code, told = operator.run("license", "factory-reset", given="n\n")
+    assert (code, "nothing was reset" in told) == (1, True)
+    assert "refused: msgexecinprogress" in operator.refused("license", "factory-reset", "--yes")
+    operator.ok("license", "factory-reset", "--file", "flash:last.xml", given="y\n")
+    assert read_usage((operator.flash / "last.xml").read_bytes())
+    summary = operator.ok("show", "license", "summary")
+    assert "3 IN USE" not in summary
+
+
 def test_an_agent_that_is_not_there(tmp_path: Path) -> None:
     nobody = Operator(tmp_path)
     assert "is the agent running?" in nobody.refused("license", "import", "flash:a")

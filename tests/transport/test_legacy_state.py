@@ -8,21 +8,10 @@ from agent.core.tree import Tree
 from agent.formats.documents import PolicyClass, PolicyTerms
 from tests.licensing.kit import DAY
 from tests.transport.conftest import Make
-from tests.transport.rig import PROFILE, TERMS, Rig
+from tests.transport.rig import PROFILE, PURCHASES, TERMS, Rig
 
 T0 = "2023-11-14T22:13:20+00:00"
 UDI = {"pid": "FILE-1", "sn": "9RIG", "vid": "V02"}
-PURCHASES = """
-[[purchase]]
-entitlement-tag = "regid.2026-11.test.ADV,1.0_01"
-
-[[purchase]]
-entitlement-tag = "regid.2026-11.test.SES,1.0_02"
-count = 25
-start = 2026-01-01T00:00:00Z
-end = 2029-01-01T00:00:00Z
-subscription-id = "SUB-7"
-"""
 
 
 def install(rig: Rig, *documents: object) -> None:

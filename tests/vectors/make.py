@@ -179,6 +179,7 @@ def good_files() -> dict[str, tuple[str, list[Members]]]:
         "authorization": single("authorization", AUTHORIZATION_BODY),
         "authorization-for-everything": single("authorization", whole),
         "factory-trust-code": single("trust-code", factory),
+        "factory-authorization": single("authorization", AUTHORIZATION_BODY | {"origin": "factory"}),
         "policy-removal": single("policy", removal),
         "trust-anchors": single("trust-anchors", anchors),
         "all-kinds": (xml(**documents), list(values.values())),
@@ -365,6 +366,8 @@ def good_reports() -> dict[str, tuple[str, Members]]:
     peripherals = report_payload(
         row={"meta": {"added_sudi_list": [UDI], "removed_sudi_list": [UDI | {"udi_pid": "AP"}]}}
     )
+    post_paid = report_payload(meta={"utility_enabled": True, "post_paid": True, "subscription_id": "SUB-1"})
+    pre_paid = report_payload(meta={"utility_enabled": True, "post_paid": False})
     trusted = {"signing_type": "trust-code", "certificate": text(trust_code()), "public_key": None}
     wrapped = json.dumps(json.loads(report(plain)), indent=1, sort_keys=True)
     return {
@@ -375,6 +378,8 @@ def good_reports() -> dict[str, tuple[str, Members]]:
         "pinned": (report(plain), plain),
         "version-1": (report(version_1()), version_1()),
         "peripherals": (report(peripherals), peripherals),
+        "post-paid": (report(post_paid), post_paid),
+        "pre-paid-in-utility-mode": (report(pre_paid), pre_paid),
     }
 
 
@@ -401,6 +406,12 @@ def bad_reports() -> list[tuple[str, str, str]]:
         (
             "count-not-decimal",
             report(report_payload(row={"value": {"type": "COUNT", "value": "-3"}})),
+            "invalid-content",
+        ),
+        ("post-paid-outside-utility-mode", report(report_payload(meta={"post_paid": True})), "invalid-content"),
+        (
+            "pre-paid-with-a-subscription",
+            report(report_payload(meta={"utility_enabled": True, "subscription_id": "SUB-1"})),
             "invalid-content",
         ),
         ("no-rows", report(report_payload(measurements=[])), "invalid-content"),

@@ -25,7 +25,7 @@ class input(PybindBase):
   the container is represented as a class variable - with a specific
   YANG type.
   """
-  __slots__ = ('_path_helper', '_extmethods', '__license','__count',)
+  __slots__ = ('_path_helper', '_extmethods', '__license','__count','__added_peripheral','__removed_peripheral',)
 
   _yang_name = 'input'
   _yang_namespace = 'urn:slp-agent:yang:slp-agent'
@@ -39,6 +39,8 @@ class input(PybindBase):
     self._extmethods = False
     self.__license = YANGDynClass(base=RestrictedClassType(base_type=str, restriction_dict={'length': ['1..255']}), is_leaf=True, yang_name="license", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='license-reference', is_config=True)
     self.__count = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)
+    self.__added_peripheral = YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="added-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
+    self.__removed_peripheral = YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="removed-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
 
     load = kwargs.pop("load", None)
     if args:
@@ -122,8 +124,67 @@ class input(PybindBase):
   def _unset_count(self):
     self.__count = YANGDynClass(base=RestrictedClassType(base_type=long, restriction_dict={'range': ['0..4294967295']}, int_size=32), is_leaf=True, yang_name="count", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='uint32', is_config=True)
 
+
+  def _get_added_peripheral(self):
+    """
+    Getter method for added_peripheral, mapped from YANG variable /slp_agent_rpc/record_usage/input/added_peripheral (peripheral-key)
+
+    YANG Description: Peripherals that the count takes in from now on. They are
+reported with the usage.
+    """
+    return self.__added_peripheral
+      
+  def _set_added_peripheral(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="added-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """added_peripheral must be of a type compatible with peripheral-key""",
+          'defined-type': "slp-agent:peripheral-key",
+          'generated-type': """YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="added-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)""",
+        })
+
+    self.__added_peripheral = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_added_peripheral(self):
+    self.__added_peripheral = YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="added-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
+
+
+  def _get_removed_peripheral(self):
+    """
+    Getter method for removed_peripheral, mapped from YANG variable /slp_agent_rpc/record_usage/input/removed_peripheral (peripheral-key)
+
+    YANG Description: Peripherals that the count no longer takes in.
+    """
+    return self.__removed_peripheral
+      
+  def _set_removed_peripheral(self, v, load=False):
+    if hasattr(v, "_utype"):
+      v = v._utype(v)
+    try:
+      t = YANGDynClass(v,unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="removed-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
+    except (TypeError, ValueError):
+      raise ValueError({
+          'error-string': """removed_peripheral must be of a type compatible with peripheral-key""",
+          'defined-type': "slp-agent:peripheral-key",
+          'generated-type': """YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="removed-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)""",
+        })
+
+    self.__removed_peripheral = t
+    if hasattr(self, '_set'):
+      self._set()
+
+  def _unset_removed_peripheral(self):
+    self.__removed_peripheral = YANGDynClass(unique=True, base=TypedListType(allowed_type=RestrictedClassType(base_type=str, restriction_dict={'pattern': 'PID:[!-+.-~\\-]{1,255},SN:[!-+.-~\\-]{1,255}'})), is_leaf=False, yang_name="removed-peripheral", parent=self, path_helper=self._path_helper, extmethods=self._extmethods, register_paths=False, namespace='urn:slp-agent:yang:slp-agent', defining_module='slp-agent', yang_type='peripheral-key', is_config=True)
+
   license = __builtin__.property(_get_license, _set_license)
   count = __builtin__.property(_get_count, _set_count)
+  added_peripheral = __builtin__.property(_get_added_peripheral, _set_added_peripheral)
+  removed_peripheral = __builtin__.property(_get_removed_peripheral, _set_removed_peripheral)
 
 
-  _pyangbind_elements = OrderedDict([('license', license), ('count', count), ])
+  _pyangbind_elements = OrderedDict([('license', license), ('count', count), ('added_peripheral', added_peripheral), ('removed_peripheral', removed_peripheral), ])
