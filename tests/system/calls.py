@@ -79,9 +79,9 @@ class Caller:
         """Who may ask for it: an administrator for all, a collector for what serves the reports."""
         return COLLECTOR if name in COLLECTED and self.choose.random() < 0.5 else ADMIN
 
-    def saving(self, name: str, **given: Any) -> None:
-        """A request that writes a file."""
-        argument = self.choose.choice(NAMES)
+    def saving(self, name: str, argument: str | None = None, /, **given: Any) -> None:
+        """A request that writes a file: this one, or one of those that are written again and again."""
+        argument = argument or self.choose.choice(NAMES)
         self.writes(argument)
         self.invoke(name, self.user(name), file_path=f"flash:{argument}", **given)
 
@@ -167,7 +167,8 @@ def _reset(life: Caller, name: str) -> None:
     if life.choose.random() < 0.5:
         life.invoke(name, discard=discard)
     else:
-        life.saving(name, discard=discard)
+        # the file of a reset replaces none
+        life.saving(name, f"reset-{life.choose.getrandbits(48):x}", discard=discard)
 
 
 def _explain(life: Caller, name: str) -> None:
