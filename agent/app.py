@@ -20,6 +20,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.access import PATH as NACM
 from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
+from agent.core.replay import EventLog
 from agent.core.schema import Schema
 from agent.core.sessions import User
 from agent.core.tree import Tree
@@ -29,9 +30,11 @@ from agent.formats.signing import Signer
 from agent.licensing.commands import Start, Stop
 from agent.licensing.engine import Context
 from agent.licensing.notices import Notice
-from agent.licensing.ports import Store
+from agent.licensing.ports import Store, UnitOfWork
 from agent.licensing.profile import Profile
+from agent.licensing.state import State
 from agent.netconf.session import capabilities
+from agent.netconf.subscriptions import content
 from agent.northbound.access import initial, with_rules
 from agent.northbound.access_operations import AccessOperations
 from agent.northbound.authorization_operations import AuthorizationOperations
@@ -41,7 +44,7 @@ from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.library import SILENT, library
 from agent.northbound.life_operations import LifeOperations, Rekey
-from agent.northbound.notifications import Notifier
+from agent.northbound.notifications import LICENSING, Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import CONFIGURED, FRONT_END, NEVER, PUBLISHED, absent, check
@@ -95,7 +98,8 @@ class Agent:
         point = self.dispatch.datastores.starting_point()
         self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
-        self.notifier.started(self.committer.state.started_at)
+        # events are published on the core thread only, so that all see them in one order
+        self.dispatch.loop.submit(lambda: self.notifier.started(self.committer.state.started_at)).result()
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""
@@ -110,9 +114,12 @@ class _Tell:
         self.notifier: Notifier | None = None
         self._clock = clock
 
-    def __call__(self, notices: Sequence[Notice], at: int) -> None:
-        if self.notifier is not None:
-            self.notifier(notices, at)
+    def __call__(
+        self, notices: Sequence[Notice], before: State, after: State, at: int, unit: UnitOfWork | None
+    ) -> Callable[[], None]:
+        if self.notifier is None:
+            return lambda: None
+        return self.notifier.stage(notices, before, after, at, unit)
 
     def refused(self, name: str, members: Tree) -> None:
         """A call was refused now, and the public module has a notification for it."""
@@ -173,6 +180,7 @@ def build(
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
     check(schema, view.serves, given)
+    events = EventLog(store.events, committer.begin, lambda event: content(event, schema), clock.now())
     dispatch = Dispatch(
         schema,
         clock=clock,
@@ -207,10 +215,13 @@ def build(
         factory=initial(),
         deadline=committer.next_deadline,
         on_deadline=committer.tick,
+        streams=(LICENSING,),
+        event_log=events,
     )
     monitoring.watch(dispatch.sessions, dispatch.datastores)
+    settings.event_log = events
     settings.load(dispatch.running.tree)
-    tell.notifier = Notifier(bindings, dispatch.hub, lambda: committer.state, profile)
+    tell.notifier = Notifier(bindings, dispatch.hub, profile)
     return Agent(dispatch, committer, announced, tell.notifier, settings, rekey)
 
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 import time
 from typing import Protocol
+
+
+def date_and_time(seconds: float) -> str:
+    """UTC as yang:date-and-time, to the millisecond where it is not a whole second; never later than the time itself.
+
+    With the offset that existing clients parse, as northbound's times have it.
+    """
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(seconds=seconds)
+    return moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
 
 
 class Clock(Protocol):

@@ -28,12 +28,12 @@ PICKS = 50_000
 Literals = list[tuple[Node, Any]]
 
 
-def decode_filter(element: etree._Element, schema: Schema) -> Selection:
-    """The children of <filter> as a selection below the datastore root; empty selects nothing.
+def decode_filter(element: etree._Element, schema: Schema, root: Node | None = None) -> Selection:
+    """The children of <filter> as a selection below `root` (None: the datastore root); empty selects nothing.
 
     Unknown names select nothing. Raises RequestError too-big for a filter with too many nodes or alternatives.
     """
-    return tuple(_picks(element.iterchildren(tag=etree.Element), schema.root, _Known()))
+    return tuple(_picks(element.iterchildren(tag=etree.Element), root or schema.root, _Known()))
 
 
 class _Known:
@@ -80,7 +80,7 @@ def _pick(element: etree._Element, node: Node, known: _Known) -> Iterator[Pick]:
         )
         raise refuse("too-big", message, type="application")
     children = list(element.iterchildren(tag=etree.Element))
-    if node.kind not in ("container", "list"):
+    if node.kind not in ("container", "list", "notification"):
         # reached only without text: a match is taken by the parent
         if not children or node.kind in ("anydata", "anyxml"):
             yield Pick(node)

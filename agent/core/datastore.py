@@ -16,6 +16,7 @@ from agent.core.path import lookup, resolve
 from agent.core.providers import ConfigProvider, Prepared, UnitOfWork
 from agent.core.schema import Node, Schema
 from agent.core.tree import Tree
+from agent.core.trial import Changed, TrialEvent
 from agent.core.validate import Validator, Violation
 from agent.errors import RequestError
 
@@ -51,6 +52,8 @@ class Running:
         self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
+        self.announce: Callable[[Changed | TrialEvent, UnitOfWork | None], Callable[[], None]] | None = None
+        """Puts what is to be told of a change into its unit of work; what it returns tells it."""
 
     def _loaded(self, stored: bytes) -> Tree:
         tree = decoded(stored, "the stored configuration")
@@ -61,15 +64,16 @@ class Running:
             raise unfit("the stored configuration", told, tree, self._schema)
         return tree
 
-    def put(self, new: Tree, beside: Mapping[str, bytes | None]) -> None:
+    def put(self, new: Tree, beside: Mapping[str, bytes | None], told: Sequence[Changed | TrialEvent] = ()) -> None:
         """Make a tree that `valid` has returned the configuration, with other documents in the same unit of work.
 
-        Where nothing changes nothing is written. Raises RequestError, and what the store raises; then nothing of it
-        has happened.
+        Where nothing changes nothing is written. `told` is announced within that unit, and told when it is done. Raises
+        RequestError, and what the store raises; then nothing of it has happened.
         """
         old = self.tree
         changed = new != old
         if not changed and not beside:
+            self._publish(self._announced(told, None))
             return
         unit = self._begin()
         prepared: list[Prepared] = []
@@ -81,19 +85,31 @@ class Running:
                 unit.put_config(encoded({**self._named, **new}))
             for name, document in beside.items():
                 unit.put_document(name, document)
+            announced = self._announced(told, unit)
             unit.commit()
         except BaseException:
             self._undo(prepared, unit)
             raise
-        if not changed:
-            return
-        self.tree = new
-        self.version += 1
+        if changed:
+            self.tree = new
+            self.version += 1
         for one in prepared:
             try:
                 one.apply()
             except Exception:
                 log.exception("a provider failed to apply a change that is durable: restart the agent")
+        self._publish(announced)
+
+    def _announced(self, told: Sequence[Changed | TrialEvent], unit: UnitOfWork | None) -> list[Callable[[], None]]:
+        return [] if self.announce is None else [self.announce(event, unit) for event in told]
+
+    @staticmethod
+    def _publish(announced: Sequence[Callable[[], None]]) -> None:
+        for publish in announced:
+            try:
+                publish()
+            except Exception:
+                log.exception("a change of the configuration could not be told")
 
     def _undo(self, prepared: list[Prepared], unit: UnitOfWork) -> None:
         for one in reversed(prepared):

@@ -123,8 +123,11 @@ class Datastores:
             beside[STARTUP] = encoded(self._startup)
         if self._interrupted is not None:
             log.warning("the agent ended during a confirmed commit: the configuration before it is back")
+        old = self.running.tree
+        new = old if target is None else target
+        told = [Changed(Datastore.RUNNING, None, old, new)] if new != old else []
         try:
-            self.running.put(self.running.tree if target is None else target, beside)
+            self.running.put(new, beside, told)
         except RequestError as error:
             message = f"the configuration that a start goes back to is refused: {error}"
             raise StoredConfigurationError(message) from error
@@ -170,9 +173,8 @@ class Datastores:
             self._check_free(target, session)
             old = self.tree(target)
             self._authorize(session, old, {})
-            self.running.put(self.running.tree, {STARTUP: _DELETED})
+            self._put(self.running.tree, {STARTUP: _DELETED}, session, Changed(target, session, old, {}))
             self._startup = None
-            self._tell(Changed(target, session, old, {}))
         else:
             message = f"{target.value} cannot be deleted: only startup and files, where they are offered"
             raise refuse("invalid-value", message, type="protocol")
@@ -194,10 +196,12 @@ class Datastores:
         new = old if self._candidate is None else self.running.valid(self._candidate)
         self._allow(Datastore.RUNNING, old, new, session)
         if not request.confirmed:
-            self.running.put(new, {} if trial is None else {TRIAL: None})
+            beside: dict[str, bytes | None] = {} if trial is None else {TRIAL: None}
+            self._put(new, beside, session, None if trial is None else TrialEvent("complete", session))
             self.trial = None
         else:
-            self.running.put(new, {TRIAL: encoded(old)} if trial is None else {})
+            event = TrialEvent("start" if trial is None else "extend", session, request.timeout)
+            self._put(new, {TRIAL: encoded(old)} if trial is None else {}, session, event)
             self.trial = Trial(
                 before=old if trial is None else trial.before,
                 session=session,
@@ -206,11 +210,6 @@ class Datastores:
                 seconds=request.timeout * self._clock.rate,
             )
         self._candidate = None
-        self._running_moved(old, session)
-        if request.confirmed:
-            self._tell(TrialEvent("start" if trial is None else "extend", session, request.timeout))
-        elif trial is not None:
-            self._tell(TrialEvent("complete", session))
 
     def discard(self, request: Discard, session: Session) -> None:
         """RFC 6241 section 8.3.4.2; with `trial`, cancel-commit (section 8.4.4.1)."""
@@ -263,11 +262,8 @@ class Datastores:
         beside: dict[str, bytes | None] = {} if trial is None else {TRIAL: None}
         if self.offers_startup:
             beside[STARTUP] = encoded(new)
-        self.running.put(new, beside)
+        self._put(new, beside, session, None if trial is None else TrialEvent("cancel", session))
         self._startup, self._candidate, self.trial = new if self.offers_startup else None, None, None
-        self._running_moved(old, session)
-        if trial is not None:
-            self._tell(TrialEvent("cancel", session))
 
     # What happens by itself
 
@@ -306,13 +302,11 @@ class Datastores:
             self._go_back("timeout", None)
 
     def _go_back(self, event: Literal["cancel", "timeout"], session: Session | None) -> None:
-        trial, old = self.trial, self.running.tree
+        trial = self.trial
         if trial is None:
             return
-        self.running.put(trial.before, {TRIAL: None})
+        self._put(trial.before, {TRIAL: None}, session, TrialEvent(event, session))
         self.trial = None
-        self._running_moved(old, session)
-        self._tell(TrialEvent(event, session))
 
     # Parts of the above
 
@@ -334,15 +328,13 @@ class Datastores:
             return
         match target:
             case Datastore.RUNNING:
-                self.running.put(new, {})
-                self._running_moved(old, session)
+                self._put(new, {}, session)
             case Datastore.CANDIDATE:
                 self._set_candidate(new, session)
             case Datastore.STARTUP:
-                self.running.put(self.running.tree, {STARTUP: encoded(new)})
+                told = Changed(target, session, old, new) if new != old else None
+                self._put(self.running.tree, {STARTUP: encoded(new)}, session, told)
                 self._startup = new
-                if new != old:
-                    self._tell(Changed(target, session, old, new))
 
     def _allow(self, target: Datastore, old: Tree, new: Tree, session: Session) -> None:
         """Whether the session may make this change. Raises RequestError."""
@@ -388,12 +380,24 @@ class Datastores:
         if target is Datastore.RUNNING and self.trial is not None:
             self.trial.check_owner(session)
 
-    def _running_moved(self, old: Tree, session: Session | None) -> None:
-        """Running was put anew: a candidate that it has come to equal follows it from now on."""
+    def _put(
+        self,
+        new: Tree,
+        beside: dict[str, bytes | None],
+        session: Session | None,
+        event: Changed | TrialEvent | None = None,
+    ) -> None:
+        """Put running anew, and other documents with it; tell of that, and of `event`."""
+        old = self.running.tree
+        told: list[Changed | TrialEvent] = [] if event is None else [event]
+        if new != old:
+            told.insert(0, Changed(Datastore.RUNNING, session, old, new))
+        self.running.put(new, beside, told)
+        # a candidate that running has come to equal follows it from now on
         if self._candidate is not None and self._candidate == self.running.tree:
             self._candidate = None
-        if self.running.tree is not old:
-            self._tell(Changed(Datastore.RUNNING, session, old, self.running.tree))
+        for one in told:
+            self._tell(one)
 
     def _tell(self, event: Changed | TrialEvent) -> None:
         for watcher in self._watchers:

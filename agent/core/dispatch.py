@@ -5,7 +5,7 @@ Front ends know nothing below this; providers know nothing above it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +17,8 @@ from agent.clock import Clock
 from agent.core.access import PATH as NACM_PATH
 from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
+from agent.core.base_events import MODULE as BASE_EVENTS
+from agent.core.base_events import PUBLISHED, BaseEvents
 from agent.core.coverage import missing, trail_of, unknown
 from agent.core.data import Data as Data
 from agent.core.datastore import Running, StoredConfigurationError
@@ -27,6 +29,7 @@ from agent.core.loop import Loop
 from agent.core.nacm import NACM
 from agent.core.path import to_instance_identifier
 from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
+from agent.core.replay import EventLog
 from agent.core.requests import (
     Change,
     Commit,
@@ -40,12 +43,15 @@ from agent.core.requests import (
     Get,
     Invoke,
     Lock,
+    Subscribe,
     Unlock,
     Validate,
 )
 from agent.core.schema import Node, Schema
 from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
+from agent.core.streams import ENDINGS, Stream, Streams, Subscription
+from agent.core.streams import STATE as STREAMS_STATE
 from agent.core.tree import Tree
 from agent.core.types import InvalidValue
 from agent.core.validate import Validator
@@ -96,14 +102,29 @@ class Dispatch:
         files: Documents | None = None,
         factory: Tree | None = None,
         startup: bool = False,
+        streams: Sequence[Stream] = (),
+        event_log: EventLog | None = None,
     ) -> None:
         """`begin` opens a unit of work of the store; `stored` and `documents` are what it last kept as configuration.
 
         `files` reaches the files that URLs name, `factory` is the factory default configuration, `startup` whether a
-        startup datastore is offered.
+        startup datastore is offered, `streams` the event streams beside NETCONF, `event_log` keeps events for replay.
 
         Raises IncompleteError, StoredConfigurationError.
         """
+        self.hub = Hub()
+        if event_log is not None:
+            self.hub.keep(event_log, event_log.bounds().last)
+        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log)
+        if schema.find(STREAMS_STATE) is not None:
+            providers = replace(
+                providers,
+                state={**providers.state, STREAMS_STATE: self.streams},
+                notifications=providers.notifications | ENDINGS,
+            )
+        self._base_events = BaseEvents(schema, self.hub, clock)
+        if BASE_EVENTS in schema.modules:
+            providers = replace(providers, notifications=providers.notifications | PUBLISHED)
         if schema.find(FACTORY_RESET) is not None:
             providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
@@ -119,7 +140,6 @@ class Dispatch:
         self.access = access
         self.sessions = Sessions(clock)
         self._clock = clock
-        self.hub = Hub()
         self.loop = Loop(clock, deadline=deadline, on_deadline=on_deadline)
         self._aside = Aside(self.loop, _failed)
         ruled = [NACM] if NACM_PATH in providers.config else []
@@ -140,6 +160,7 @@ class Dispatch:
             factory=factory,
             startup=startup,
         )
+        self.running.announce = self._base_events.announce
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
@@ -195,6 +216,11 @@ class Dispatch:
         # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
         looked_at = request.selection if request.xpath is None else None
         return selected(self.access.readable(user, tree, looked_at), request, self.schema)
+
+    def subscribe(self, request: Subscribe, session: Session) -> Subscription:
+        """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError."""
+        self.authorize(session, "notifications", "create-subscription")
+        return self.streams.subscribe(request, session)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""
@@ -288,20 +314,26 @@ class Dispatch:
         victim = self.sessions.find(session_id)
         if victim is None:
             raise refuse("invalid-value", f"there is no session {session_id}", type="protocol")
-        self._forget(victim, f"killed by session {caller.id}")
+        self._forget(victim, f"killed by session {caller.id}", caller)
         victim.end("killed")
+
+    def opened(self, session: Session) -> None:
+        """A session has begun: those who listen are told."""
+        if self._base_events.wants("netconf-session-start"):
+            self.loop.submit(lambda: self._base_events.started(session))
 
     def closed(self, session: Session, reason: str) -> Future[None]:
         """A session has ended (closed, killed, dropped, timeout, bad-hello, other: RFC 6470); may be told twice."""
         return self.loop.submit(lambda: self._forget(session, reason))
 
-    def _forget(self, session: Session, reason: str) -> None:
+    def _forget(self, session: Session, reason: str, killer: Session | None = None) -> None:
         self.datastores.release(session)
         if self.sessions.close(session, reason):
             # clients of HTTP open a session for every request or two: not worth a line each
             level = logging.INFO if session.transport.startswith("netconf") else logging.DEBUG
             told = (session.id, session.user.name, session.transport, reason)
             log.log(level, "session %d of user %s (%s) ended: %s", *told)
+            self._base_events.ended(session, reason, killer)
 
     def delivered(self, data: Data, session: Session) -> Future[None]:
         """Tell the providers what has reached the reader. Call it after the transport took the last byte."""

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Protocol
 
 from agent.core.aside import Steps
+from agent.core.replay import Entry, Limits
 from agent.core.requests import EditNode
 from agent.core.sessions import Session
 from agent.core.tree import Tree
@@ -23,6 +24,10 @@ class UnitOfWork(Protocol):
 
     def put_document(self, name: str, document: bytes | None) -> None:
         """Keep another configuration document under this name, as opaque bytes; None drops it."""
+        ...
+
+    def put_events(self, entries: Sequence[Entry], limits: Limits) -> None:
+        """Keep events in their log (agent.core.replay)."""
         ...
 
     def commit(self) -> None:

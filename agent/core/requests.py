@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Literal
 
 from agent.core.defaults import WithDefaults
+from agent.core.event_filter import EventFilter
 from agent.core.origins import Origins
 from agent.core.schema import Node
 from agent.core.select import Selection
@@ -204,7 +205,20 @@ class EndSession:
     session_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Follow an event stream (create-subscription, RFC 5277 section 2.1.1).
+
+    `start` asks for a replay of the events since then, `stop` ends the subscription; both in epoch seconds.
+    """
+
+    stream: str = "NETCONF"
+    filter: EventFilter | None = None
+    start: float | None = None
+    stop: float | None = None
+
+
 Change = Edit | Commit | Discard | Copy | Delete
 """What may alter a configuration."""
 
-Request = Get | Change | Validate | Lock | Unlock | Invoke | EndSession
+Request = Get | Change | Validate | Lock | Unlock | Invoke | Subscribe | EndSession

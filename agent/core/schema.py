@@ -184,6 +184,8 @@ class Schema:
     root: Node = field(init=False)
     rpcs: dict[tuple[str, str], Node] = field(default_factory=dict)
     notifications: dict[tuple[str, str], Node] = field(default_factory=dict)
+    events: Node = field(init=False)
+    """A root whose children are the notifications: what filters on events begin at."""
     _table: list[Mapping[str, Any]] = field(default_factory=list)
     _types: dict[tuple[int, str], Type] = field(default_factory=dict)
 
@@ -236,6 +238,8 @@ class Schema:
         for item in document["notifications"]:
             node = Node(item, None, schema, "")
             schema.notifications[node.module, node.name] = node
+        schema.events = Node({"name": "", "kind": "root"}, None, schema, "")
+        schema.events._link(tuple(schema.notifications.values()), ())
         return schema
 
     @classmethod

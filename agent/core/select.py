@@ -151,7 +151,7 @@ def prune(tree: Tree, selection: Selection | None, node: Node) -> Tree:
 def _prune_value(value: Any, picks: list[Pick], node: Node) -> Any:
     """What is left of one node's value, or None."""
     match node.kind:
-        case "container":
+        case "container" | "notification":
             return _prune_entry(value, picks, node)
         case "list":
             if isinstance(value, list):

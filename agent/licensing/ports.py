@@ -97,6 +97,44 @@ class ReportReads(Protocol):
         ...
 
 
+LogEntry = tuple[int, float, str, str, bytes, bytes]
+"""One event of the log: number, epoch seconds, module, name, its tree as JSON, its content as XML; opaque here."""
+
+LogBounds = tuple[float, float | None, int]
+"""When the log was begun, the time of the last event that was dropped from it, the number of the latest in it."""
+
+
+class LogLimits(Protocol):
+    """How much of the log is kept; where one of them is exceeded the oldest go."""
+
+    @property
+    def entries(self) -> int: ...
+
+    @property
+    def octets(self) -> int: ...
+
+    @property
+    def age(self) -> float:
+        """Seconds."""
+        ...
+
+
+class EventReads(Protocol):
+    """The log of events, read on any thread; never blocks the writer."""
+
+    def after(self, number: int, limit: int) -> Sequence[LogEntry]:
+        """At most `limit` events with a higher number, in order."""
+        ...
+
+    def since(self, time: float) -> int | None:
+        """The lowest number of an event that happened at `time` or later."""
+        ...
+
+    def bounds(self) -> LogBounds | None:
+        """None where nothing was ever kept."""
+        ...
+
+
 class UnitOfWork(Protocol):
     """One transaction. Nothing put in is visible or durable before `commit`, and never after `rollback`."""
 
@@ -118,6 +156,10 @@ class UnitOfWork(Protocol):
 
     def put_document(self, name: str, document: bytes | None) -> None:
         """Keep another configuration document under this name, as opaque bytes; None drops it."""
+        ...
+
+    def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
+        """Keep events in the log, in order of their numbers; drop the oldest as the limits say, never the latest."""
         ...
 
     def commit(self) -> None:
@@ -145,6 +187,11 @@ class Store(Protocol):
     @property
     def reports(self) -> ReportReads:
         """The closed reports."""
+        ...
+
+    @property
+    def events(self) -> EventReads:
+        """The log of events."""
         ...
 
     def begin(self) -> UnitOfWork:

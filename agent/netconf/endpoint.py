@@ -16,15 +16,17 @@ from agent.core.access import Denied
 from agent.core.data import Data
 from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
-from agent.core.requests import Get
+from agent.core.requests import Get, Subscribe
 from agent.core.select import walks
 from agent.core.sessions import User
+from agent.core.streams import Subscription
 from agent.core.view import mode_of
 from agent.errors import Error, RequestError
 from agent.netconf import messages
 from agent.netconf.framing import ProtocolError
 from agent.netconf.messages import CloseSession, Rpc
 from agent.netconf.session import HelloReceived, LongMessage, NetconfSession
+from agent.netconf.subscriptions import Delivery, already_subscribed
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +110,8 @@ class Endpoint:
         self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities)
         self._hello_timeout = hello_timeout
         self._task: asyncio.Task[Any] | None = None
+        self._delivery: asyncio.Task[None] | None = None
+        self._outgoing = asyncio.Lock()
         self._more = asyncio.Event()
         self._eof = False
         self._paused = False
@@ -149,6 +153,7 @@ class Endpoint:
         self._task = asyncio.current_task()
         session = self._session
         log.info("session %d: opened by %s from %s", session.id, session.user.name, session.source_host)
+        self._dispatch.opened(session)
         timer = self._loop.call_later(self._hello_timeout, self._finish, "timeout")
         reason = "other"
         try:
@@ -168,6 +173,8 @@ class Endpoint:
             log.exception("session %d: ended by a fault of the agent", session.id)
         finally:
             timer.cancel()
+            if self._delivery is not None:
+                self._delivery.cancel()
             self._reason = self._reason or reason
             await self._release(reason)
             self._channel.close()
@@ -230,6 +237,9 @@ class Endpoint:
                 if data.marks:
                     await self._delivered(data)
                 return
+            if isinstance(operation, Subscribe):
+                await self._subscribe(rpc, operation)
+                return
             assert not isinstance(operation, CloseSession)
             output = await asyncio.wrap_future(self._dispatch.submit(operation, session))
             node = messages.output_node(operation, self._dispatch.schema)
@@ -245,6 +255,26 @@ class Endpoint:
         except Exception:
             log.exception("session %d: a request failed", session.id)
             await self._refuse(rpc, messages.unexpected())
+
+    async def _subscribe(self, rpc: Rpc, request: Subscribe) -> None:
+        """Answer, and only then begin to send notifications (RFC 5277 section 2.1.1; checklist 112, 113)."""
+        if self._delivery is not None and not self._delivery.done():
+            raise already_subscribed()
+        subscription = self._dispatch.subscribe(request, self._session)
+        await self._send(messages.ok_reply(rpc))
+        delivery = Delivery(self._dispatch.streams, subscription, self._notify)
+        self._delivery = self._loop.create_task(delivery.run())
+        self._delivery.add_done_callback(lambda done: self._unsubscribed(subscription, done))
+
+    def _unsubscribed(self, subscription: Subscription, delivery: asyncio.Task[None]) -> None:
+        subscription.close()
+        if not delivery.cancelled() and (error := delivery.exception()) is not None:
+            log.error("session %d: its notifications broke off", self._session.id, exc_info=error)
+            self._finish("other")
+
+    async def _notify(self, message: bytes) -> None:
+        await self._send((message,))
+        self._session.out_notifications += 1
 
     async def _refuse(self, rpc: Rpc, refusal: RequestError) -> None:
         session = self._session
@@ -264,6 +294,11 @@ class Endpoint:
         Errors before the first octet is written pass through, so that the reply can still become an rpc-error. The
         pieces of a reply that takes long are made `apart`.
         """
+        # notifications are sent between replies, never within one
+        async with self._outgoing:
+            await self._send_pieces(parts, apart=apart)
+
+    async def _send_pieces(self, parts: Iterable[bytes], *, apart: bool) -> None:
         pieces = iter(self._protocol.frame(parts))
         self._channel.write(await self._apart(next, pieces) if apart else next(pieces))
         try:

@@ -21,7 +21,7 @@ from agent.core.schema import Node, Schema
 from agent.core.sessions import HIGHEST_ID
 from agent.core.tree import Tree
 from agent.errors import Error, RequestError, refuse
-from agent.netconf import edits, partial, reads
+from agent.netconf import edits, partial, reads, subscriptions
 from agent.netconf.parameters import NC, NMDA, VALIDATE, name, parameters, required, text, unknown
 
 log = logging.getLogger(__name__)
@@ -128,6 +128,7 @@ _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
     (NC, "kill-session"): _kill_session,
     **edits.READERS,
     **partial.READERS,
+    **subscriptions.READERS,
 }
 """By namespace and name; those of a module count only where it is served."""
 _ALWAYS = frozenset({NC, VALIDATE})

@@ -20,6 +20,7 @@ DEFAULTS: Final = "urn:ietf:params:xml:ns:yang:ietf-netconf-with-defaults"
 VALIDATE: Final = "urn:ietf:params:netconf:capability:validate:1.0"
 """The namespace in which one widely used client sends <validate>: an alias (checklist, Lawful alternatives)."""
 _UNQUALIFIED = frozenset({"filter", "config"})
+"""What widely used clients send in no namespace; a filter of create-subscription also in NETCONF's own."""
 _CONVENTIONAL = {one.value: one for one in (Datastore.RUNNING, Datastore.CANDIDATE, Datastore.STARTUP)}
 _IDENTITIES = {
     f"{'ietf-factory-default' if one is Datastore.FACTORY_DEFAULT else 'ietf-datastores'}:{one.value}": one
@@ -64,7 +65,8 @@ def parameters(operation: Element, schema: Schema, *allowed: str, repeated: tupl
     for child in operation.iterchildren("*"):
         space, local = name(child)
         spaces = (DEFAULTS, NMDA) if local == "with-defaults" else _spaces(operation)
-        if local not in allowed or not (space in spaces or (not space and local in _UNQUALIFIED)):
+        unqualified = not space or (space == NC and local == "filter")
+        if local not in allowed or not (space in spaces or (unqualified and local in _UNQUALIFIED)):
             raise unknown(child, schema, f"in {name(operation)[1]}")
         if local in found and local in repeated:
             continue

@@ -6,7 +6,7 @@ Source: RFC 6241 sections 7.1, 7.7 and 8.9, RFC 6243 section 4, RFC 8526 section
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from lxml.etree import _Element as Element
 
@@ -30,6 +30,9 @@ _OTHER_MODES = {
     for basic in (WithDefaults.EXPLICIT, WithDefaults.REPORT_ALL)
 }
 GET_DATA: Final = (_NMDA_MODULE, "get-data")
+
+
+T = TypeVar("T")
 
 
 class _Filter(NamedTuple):
@@ -69,9 +72,21 @@ def _filter(element: Element | None, schema: Schema) -> _Filter:
     """RFC 6241 section 7.1 filter parameter. Raises RequestError."""
     if element is None:
         return _Filter()
+    return filter_of(
+        element,
+        schema,
+        lambda given: _Filter(xml.decode_filter(given, schema)),
+        lambda select, given: xpath(select, given, schema),
+    )
+
+
+def filter_of(
+    element: Element, schema: Schema, subtree: Callable[[Element], T], by_xpath: Callable[[str, Element], T]
+) -> T:
+    """What `subtree` or `by_xpath` (which may raise XPathError) make of a filter. Raises RequestError."""
     kind = element.get("type", element.get(_NC + "type", "subtree"))
     if kind == "subtree":
-        return _Filter(xml.decode_filter(element, schema))
+        return subtree(element)
     by_path = "xpath" in features(schema)
     if kind != "xpath":
         known = "subtree or xpath" if by_path else "subtree"
@@ -85,7 +100,7 @@ def _filter(element: Element | None, schema: Schema) -> _Filter:
         message = "xpath filters are not offered (no :xpath capability): send a subtree filter"
         raise refuse("bad-attribute", message, type="protocol", bad_attribute="type", bad_element="filter")
     try:
-        return xpath(select, element, schema)
+        return by_xpath(select, element)
     except TooLargeError as error:
         raise refuse("too-big", f"select: {error}", type="protocol") from None
     except XPathError as error:
@@ -98,10 +113,14 @@ def xpath(select: str, element: Element, schema: Schema) -> _Filter:
 
     A name without a prefix stands for that name in any module, as in a subtree filter.
     """
-    modules = schema.names.modules
-    prefixes = {prefix: modules.get(space, space) for prefix, space in element.nsmap.items() if prefix is not None}
-    made = XPathFilter.of(select, Scope(prefixes), schema)
+    made = XPathFilter.of(select, Scope(prefixes(element, schema)), schema)
     return _Filter(made.reads, None if made.exact else made)
+
+
+def prefixes(element: Element, schema: Schema) -> dict[str, str]:
+    """The modules that the prefixes in scope at an element stand for; a namespace that is not served by itself."""
+    modules = schema.names.modules
+    return {prefix: modules.get(space, space) for prefix, space in element.nsmap.items() if prefix is not None}
 
 
 def with_defaults(given: dict[str, Element]) -> WithDefaults | None:

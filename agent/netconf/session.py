@@ -13,7 +13,7 @@ from agent.codec import xml
 from agent.core import library
 from agent.core.schema import Schema
 from agent.errors import RequestError
-from agent.netconf import reads
+from agent.netconf import reads, subscriptions
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
 from agent.netconf.messages import Rpc, read_rpc
 from agent.netconf.parameters import NC, features
@@ -59,7 +59,8 @@ def capabilities(schema: Schema) -> tuple[str, ...]:
     protocol = [f"{_CAPABILITY}{uri}" for name, uri in _OF_FEATURES.items() if name in offered]
     if "ietf-netconf-partial-lock" in schema.modules:
         protocol.append(f"{_CAPABILITY}partial-lock:1.0")
-    return (BASE_1_0, BASE_1_1, *protocol, *reads.capabilities(schema), *_of_library(schema), *modules)
+    offers = *reads.capabilities(schema), *subscriptions.capabilities(schema), *_of_library(schema)
+    return (BASE_1_0, BASE_1_1, *protocol, *offers, *modules)
 
 
 def _of_library(schema: Schema) -> tuple[str, ...]:

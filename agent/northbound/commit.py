@@ -21,7 +21,15 @@ from agent.licensing.commands import Command, Tick
 from agent.licensing.engine import Context, Decision, Reply, decide, evolve
 from agent.licensing.events import Event, ReportClosed
 from agent.licensing.notices import Notice
-from agent.licensing.ports import EncodedRow, StorageError, StorageFullError, Store, UnitOfWork
+from agent.licensing.ports import (
+    EncodedRow,
+    LogEntry,
+    LogLimits,
+    StorageError,
+    StorageFullError,
+    Store,
+    UnitOfWork,
+)
 from agent.licensing.state import State
 
 log = logging.getLogger(__name__)
@@ -29,7 +37,9 @@ log = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 1000
 """Events after which the next unit of work also keeps a snapshot: it bounds how much a start replays."""
 
-Tell = Callable[[Sequence[Notice], int], None]
+Tell = Callable[[Sequence[Notice], State, State, int, UnitOfWork | None], Callable[[], None]]
+"""Puts what a decision gives to tell into its unit of work: notices, state before and after, time. The call that is
+returned tells it, once that is durable. Without a unit (a refusal writes nothing) it is only told."""
 
 
 @contextlib.contextmanager
@@ -54,7 +64,7 @@ class Change:
 
     decision: Decision
     state: State
-    at: int
+    told: Callable[[], None]
 
 
 class Committer:
@@ -174,18 +184,27 @@ class Committer:
         at = int(self._clock.now())
         decision = decide(before, command, at, self._context)
         if not decision.events:
-            return Change(decision, before, at)
+            return Change(decision, before, self._stage(decision, before, before, at, None))
         state = evolve(before, decision.events)
         closed = [event for event in decision.events if isinstance(event, ReportClosed)]
         unit.append(decision.events, {event.report_id: self._encode(event) for event in closed})
         if last and self._store.journal_length() + len(decision.events) > SNAPSHOT_EVERY:
             unit.put_state(state.to_json())
-        return Change(decision, state, at)
+        return Change(decision, state, self._stage(decision, before, state, at, unit))
+
+    def _stage(
+        self, decision: Decision, before: State, after: State, at: int, unit: UnitOfWork | None
+    ) -> Callable[[], None]:
+        try:
+            return self._tell(decision.notices, before, after, at, unit)
+        except Exception:
+            log.exception("what was decided could not be told")
+            return lambda: None
 
     def _show(self, change: Change) -> None:
         self.state = change.state
         try:
-            self._tell(change.decision.notices, change.at)
+            change.told()
         except Exception:
             # it is done and durable: whoever asked for it must not hear that it failed
             log.exception("what was decided could not be told")
@@ -227,6 +246,9 @@ class _ServedUnit:
 
     def put_document(self, name: str, document: bytes | None) -> None:
         self._unit.put_document(name, document)
+
+    def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
+        self._unit.put_events(entries, limits)
 
     def commit(self) -> None:
         with storage_refusals():

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 import logging
 
 from agent.core.hub import Hub
+from agent.core.streams import Stream
 from agent.core.tree import Tree
 from agent.licensing import notices
 from agent.licensing.notices import Notice
+from agent.licensing.ports import UnitOfWork
 from agent.licensing.profile import Profile
 from agent.licensing.state import State
 from agent.northbound import legacy_notifications
@@ -21,30 +23,43 @@ log = logging.getLogger(__name__)
 MODULE = "slp-agent"
 LEGACY = "cisco-smart-license"
 
+LICENSING = Stream("licensing", "Events of licensing, of both modules.", frozenset({MODULE, LEGACY}))
+"""The stream for collectors."""
+
 
 class Notifier:
-    """Publishes what a decision gives to tell. Called after the decision is durable."""
+    """Publishes what a decision gives to tell, once that is durable."""
 
-    def __init__(self, bindings: Bindings, hub: Hub, state: Callable[[], State], profile: Profile) -> None:
-        """`state` gives the state after the decision."""
+    def __init__(self, bindings: Bindings, hub: Hub, profile: Profile) -> None:
         self._bindings = bindings
         self._hub = hub
-        self._state = state
         self._profile = profile
-        self._before = state()
 
-    def __call__(self, told: Sequence[Notice], at: int) -> None:
-        """Called after every decision, also after one with nothing to tell."""
-        before, after = self._before, self._state()
-        self._before = after
+    def stage(
+        self, told: Sequence[Notice], before: State, after: State, at: int, unit: UnitOfWork | None
+    ) -> Callable[[], None]:
+        """Put what a decision at `at` gives to tell into its unit of work; call what is returned after the commit.
+
+        Without a unit it is told and not logged.
+        """
+        lines: list[str] = []
+        staged: list[Callable[[], None]] = []
         for notice in told:
             name, tree = translate(notice)
-            log.info("%s: %s", name, " ".join(f"{member}={value}" for member, value in tree.items()))
-            self._publish(MODULE, name, tree, at)
-            for further, members in self._outcome(notice):
-                self._publish(MODULE, further, members, at)
-            for further, members in legacy_notifications.of_notice(notice, before, after, self._profile, at):
-                self._publish(LEGACY, further, members, at)
+            lines.append(f"{name}: " + " ".join(f"{member}={value}" for member, value in tree.items()))
+            events = [(MODULE, name, tree)]
+            events += [(MODULE, *further) for further in self._outcome(notice)]
+            legacy = legacy_notifications.of_notice(notice, before, after, self._profile, at)
+            events += [(LEGACY, *further) for further in legacy]
+            staged += [self._staged(*event, at, unit) for event in events if self._wants(*event[:2], unit)]
+
+        def publish() -> None:
+            for line in lines:
+                log.info("%s", line)
+            for one in staged:
+                one()
+
+        return publish
 
     def _outcome(self, notice: Notice) -> Iterator[tuple[str, Tree]]:
         """How a request for a trust code ended, told beside what was done."""
@@ -56,8 +71,9 @@ class Notifier:
                 yield "trust-fail", {"udi-key": udi_key, "return-code": notice.code, "message": notice.message}
 
     def refused(self, name: str, members: Tree, at: float) -> None:
-        """Tell, in a notification of the public module, that a call was refused."""
-        self._publish(LEGACY, name, members, at)
+        """Tell, in a notification of the public module, that a call was refused; a refusal writes nothing."""
+        if self._wants(LEGACY, name, None):
+            self._staged(LEGACY, name, members, at, None)()
 
     def started(self, at: int) -> None:
         """The agent serves. Smart licensing is always on, so both are told."""
@@ -65,7 +81,14 @@ class Notifier:
             self._publish(LEGACY, name, {}, at)
 
     def _publish(self, module: str, name: str, tree: Tree, at: float) -> None:
-        if not self._hub.watched:  # a binding costs a millisecond
-            return
-        node = self._bindings.node(f"/{module}:{name}")
-        self._hub.publish(module, name, self._bindings.checked(node, tree), at)
+        if self._hub.wants(module, name):  # a binding costs a millisecond
+            self._hub.publish(module, name, self._checked(module, name, tree), at)
+
+    def _wants(self, module: str, name: str, unit: UnitOfWork | None) -> bool:
+        return self._hub.watched if unit is None else self._hub.wants(module, name)
+
+    def _staged(self, module: str, name: str, tree: Tree, at: float, unit: UnitOfWork | None) -> Callable[[], None]:
+        return self._hub.stage(module, name, self._checked(module, name, tree), at, unit)
+
+    def _checked(self, module: str, name: str, tree: Tree) -> Tree:
+        return self._bindings.checked(self._bindings.node(f"/{module}:{name}"), tree)

@@ -8,6 +8,7 @@ from agent.core.access import PATH as NACM
 from agent.core.coverage import missing
 from agent.core.dispatch import IncompleteError
 from agent.core.schema import Schema
+from agent.core.streams import STATE as STREAMS
 from agent.northbound import library
 from agent.northbound.rows import STATE_INFO
 from agent.northbound.settings import CONFIG
@@ -97,8 +98,14 @@ FRONT_END = frozenset(
     "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
+    "/notifications:create-subscription",
 }
 """RPCs that agent/netconf translates into the vocabulary of the core."""
+
+_ABSENT_NOTIFICATIONS = (
+    # capabilities change over a restart only, and then nobody is there to be told
+    "/ietf-netconf-notifications:netconf-capability-change",
+)
 
 _STATE = STATE_INFO.removesuffix("/state-info")
 _NO_EVALUATION = "there is no evaluation under a policy (decision 0031)"
@@ -171,7 +178,7 @@ CONFIGURED = (CONFIG, NACM)
 
 def absent(schema: Schema) -> frozenset[str]:  # noqa: ARG001 - the list is that schema's
     """The one list of what the models have and this agent does not serve; such RPCs answer operation-not-supported."""
-    return frozenset()
+    return frozenset(_ABSENT_NOTIFICATIONS)
 
 
 def check(schema: Schema, state: Collection[str], site: SiteModules | None = None) -> None:
@@ -184,6 +191,6 @@ def check(schema: Schema, state: Collection[str], site: SiteModules | None = Non
     config, without = set(CONFIGURED), absent(schema)
     if site is not None:
         config, without = config | set(site.config), without | site.absent
-    lacking = missing(schema, config, {*SERVES, *library.SERVES, NACM, *state}, without)
+    lacking = missing(schema, config, {*SERVES, *library.SERVES, NACM, STREAMS, *state}, without)
     if lacking:
         raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))

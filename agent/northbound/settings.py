@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from agent.core.providers import Prepared, UnitOfWork
+from agent.core.replay import DAY, EventLog, Limits
 from agent.core.tree import Tree
 from agent.errors import Step, refuse
 from agent.licensing.commands import ApplySettings
@@ -32,6 +33,9 @@ MODEL_NAMES = {ours: name for name, ours in _CUSTOMER_INFO}
 _CUSTOMER_TAGS = tuple((name, name) for name in ("tag1", "tag2", "tag3", "tag4"))
 
 
+MEBIBYTE = 1024 * 1024
+
+
 class SettingsProvider:
     """agent.core.providers.ConfigProvider of `/cisco-smart-license:licensing/config`."""
 
@@ -40,6 +44,7 @@ class SettingsProvider:
         self._node = bindings.node(CONFIG)
         self._committer = committer
         self.recorders = Recorders({})
+        self.event_log: EventLog | None = None
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:  # noqa: ARG002 - the port's shape
         config = self._config(new)
@@ -51,7 +56,7 @@ class SettingsProvider:
         refused = prepared.reply
         if refused.code != SUCCESS:
             raise refuse("invalid-value", refused.message, path=CONFIG_PATH)
-        return _Applied(self, prepared, Recorders(config))
+        return _Applied(self, prepared, config)
 
     def of(self, tree: Tree) -> Settings:
         """The kernel's settings in a valid configuration."""
@@ -59,7 +64,13 @@ class SettingsProvider:
 
     def load(self, running: Tree) -> None:
         """Take what is not licensing state from the configuration that a start found."""
-        self.recorders = Recorders(self._config(running))
+        self.show(self._config(running))
+
+    def show(self, config: Tree) -> None:
+        """Let what is not licensing state be as the configuration says."""
+        self.recorders = Recorders(config)
+        if self.event_log is not None:
+            self.event_log.limits = to_limits(config)
 
     def _config(self, tree: Tree) -> Tree:
         config = tree.get("cisco-smart-license:licensing", {}).get("config", {})
@@ -67,16 +78,16 @@ class SettingsProvider:
 
 
 class _Applied:
-    """Shows the recorders together with the kernel's decision."""
+    """Shows recorders and the log's bounds together with the kernel's decision."""
 
-    def __init__(self, provider: SettingsProvider, prepared: Prepared, recorders: Recorders) -> None:
+    def __init__(self, provider: SettingsProvider, prepared: Prepared, config: Tree) -> None:
         self._provider = provider
         self._prepared = prepared
-        self._recorders = recorders
+        self._config = config
 
     def apply(self) -> None:
         self._prepared.apply()
-        self._provider.recorders = self._recorders
+        self._provider.show(self._config)
 
     def abort(self) -> None:
         self._prepared.abort()
@@ -93,6 +104,17 @@ class Recorders:
     def permits(self, user: str, *names: str) -> bool:
         """Whether the user may record a licence that goes by these names."""
         return not self._licences.get(user, frozenset()).isdisjoint({"*", *names})
+
+
+def to_limits(config: Tree) -> Limits:
+    """The bounds of the event log (slp-agent:event-log); what is not set has the defaults of the model."""
+    log, usual = config.get("slp-agent:event-log", {}), Limits()
+    return Limits(
+        entries=log.get("max-entries", usual.entries),
+        octets=log["max-size"] * MEBIBYTE if "max-size" in log else usual.octets,
+        age=log["max-age"] * DAY if "max-age" in log else usual.age,
+        omit=frozenset(log.get("omit", ())),
+    )
 
 
 def to_settings(config: Tree) -> Settings:

@@ -23,7 +23,7 @@ class Authentication:
 
     __slots__ = ("_keys",)
 
-    _KINDS = ("journal", "snapshot", "config", "report", "head", "user", "users", "document", "documents")
+    _KINDS = ("journal", "snapshot", "config", "report", "head", "user", "users", "document", "documents", "event")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != 32:

@@ -11,7 +11,7 @@ import threading
 
 from agent.licensing import events as kernel
 from agent.licensing.events import Event
-from agent.licensing.ports import EncodedRow, Loaded, Part, ReportRow, StoredReport
+from agent.licensing.ports import EncodedRow, Loaded, LogBounds, LogEntry, LogLimits, Part, ReportRow, StoredReport
 from agent.store.errors import StoreError
 from agent.store.projection import Change, Delete, Insert, SetState, changes
 
@@ -41,11 +41,31 @@ class MemoryReports:
         return max(self.rows, default=0)
 
 
+class MemoryEvents:
+    """agent.licensing.ports.EventReads over an immutable sequence that each commit replaces."""
+
+    def __init__(self) -> None:
+        self.entries: tuple[LogEntry, ...] = ()
+        self.created: float | None = None
+        self.aged: float | None = None
+
+    def after(self, number: int, limit: int) -> Sequence[LogEntry]:
+        return [entry for entry in self.entries if entry[0] > number][: max(limit, 0)]
+
+    def since(self, time: float) -> int | None:
+        return next((entry[0] for entry in self.entries if entry[1] >= time), None)
+
+    def bounds(self) -> LogBounds | None:
+        entries = self.entries
+        return None if self.created is None else (self.created, self.aged, entries[-1][0])
+
+
 class MemoryStore:
     """agent.licensing.ports.Store for as long as the object lives."""
 
     def __init__(self) -> None:
         self.reports = MemoryReports()
+        self.events = MemoryEvents()
         self._snapshot: bytes | None = None
         self._events: tuple[bytes, ...] = ()
         self._config: bytes | None = None
@@ -71,12 +91,16 @@ class MemoryStore:
 
     def _perform(self, work: Sequence[Callable[[_Draft], None]]) -> None:
         draft = _Draft(dict(self.reports.rows), self._snapshot, self._events, self._config, dict(self._documents))
+        draft.log, draft.aged = list(self.events.entries), self.events.aged
         for step in work:
             step(draft)
         with self._lock:
             self.reports.rows = draft.rows
             self._snapshot, self._events, self._config = draft.snapshot, draft.events, draft.config
             self._documents = draft.documents
+            if draft.log and self.events.created is None:
+                self.events.created = draft.log[0][1]
+            self.events.entries, self.events.aged = tuple(draft.log), draft.aged
 
     def _ended(self, unit: MemoryUnit) -> None:
         if self._open_unit is unit:
@@ -96,6 +120,8 @@ class _Draft:
     ) -> None:
         self.rows, self.snapshot, self.events, self.config = rows, snapshot, events, config
         self.documents = documents
+        self.log: list[LogEntry] = []
+        self.aged: float | None = None
 
     def append(self, bodies: Sequence[bytes], made: Sequence[Change]) -> None:
         self.events += tuple(bodies)
@@ -118,6 +144,15 @@ class _Draft:
 
     def put_config(self, document: bytes) -> None:
         self.config = document
+
+    def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
+        self.log.extend(entries)
+        octets = sum(len(entry[4]) + len(entry[5]) for entry in self.log)
+        while len(self.log) > 1 and (
+            len(self.log) > limits.entries or octets > limits.octets or self.log[0][1] < self.log[-1][1] - limits.age
+        ):
+            octets -= len(self.log[0][4]) + len(self.log[0][5])
+            self.aged = self.log.pop(0)[1]
 
     def put_document(self, name: str, document: bytes | None) -> None:
         self.documents.pop(name, None)
@@ -149,6 +184,10 @@ class MemoryUnit:
     def put_document(self, name: str, document: bytes | None) -> None:
         self._check_open()
         self._work.append(lambda draft: draft.put_document(name, document))
+
+    def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
+        self._check_open()
+        self._work.append(lambda draft: draft.put_events(entries, limits))
 
     def commit(self) -> None:
         self._check_open()

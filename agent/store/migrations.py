@@ -74,7 +74,18 @@ def _documents(connection: apsw.Connection, authentication: Authentication) -> N
     connection.execute("CREATE TABLE documents (name TEXT PRIMARY KEY, body BLOB NOT NULL, mac BLOB NOT NULL) STRICT")
 
 
-STEPS: tuple[Step, ...] = (_journal_and_reports, _users, _documents)
+def _events(connection: apsw.Connection, authentication: Authentication) -> None:  # noqa: ARG001 - a step's shape
+    """Version 4. The log of events; `events_log` says when it was begun and of what time the last dropped one was."""
+    connection.execute("""
+        CREATE TABLE events (
+            number INTEGER PRIMARY KEY, at REAL NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL,
+            tree BLOB NOT NULL, xml BLOB NOT NULL, mac BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE events_log (id INTEGER PRIMARY KEY CHECK (id = 1), created REAL NOT NULL, aged REAL) STRICT;
+    """)
+
+
+STEPS: tuple[Step, ...] = (_journal_and_reports, _users, _documents, _events)
 VERSION = len(STEPS)
 
 

@@ -16,12 +16,13 @@ import apsw
 
 from agent.licensing import events as kernel
 from agent.licensing.events import Event
-from agent.licensing.ports import EncodedRow, Loaded, ReportState, StoredReport
+from agent.licensing.ports import EncodedRow, Loaded, LogEntry, LogLimits, ReportState, StoredReport
 from agent.store import authentication as codes
 from agent.store.authentication import Authentication, RowSum
 from agent.store.check import ReportsCheck
 from agent.store.database import Readers, create_file, open_writer, translated
 from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
+from agent.store.events import LogWriter, SqliteEvents
 from agent.store.head import Head, read_head
 from agent.store.progress import OnDamage, Progress
 from agent.store.projection import Change, Delete, Insert, SetState, changes
@@ -54,7 +55,12 @@ class _Document(NamedTuple):
     document: bytes | None
 
 
-_Work = _Append | _State | _Config | _Document
+class _Events(NamedTuple):
+    entries: tuple[LogEntry, ...]
+    limits: LogLimits
+
+
+_Work = _Append | _State | _Config | _Document | _Events
 
 
 class _Codes(NamedTuple):
@@ -81,10 +87,12 @@ class SqliteStore:
         self._behind = RowSum()
         self.check = ReportsCheck(path, self._authentication, self._progress)
         self.reports = SqliteReports(self._readers, self._authentication, self._progress)
+        self.events = SqliteEvents(self._readers, self._authentication, self._progress)
         try:
             with translated(f"read {path}"):
                 self._head = read_head(self._connection, self._authentication)
                 self._snapshot_seq = self._read_snapshot_seq()
+                self._log = LogWriter(self._connection, self._authentication)
                 self._codes = _Codes()
                 self._read_configurations()
         except BaseException:
@@ -206,6 +214,8 @@ class SqliteStore:
                             kept = kept._replace(running=self._put_config(piece.document))
                         case _Document():
                             kept = self._put_document(kept, piece)
+                        case _Events():
+                            self._log.put(piece.entries, piece.limits)
                 if kept is not self._codes:
                     head = head._replace(config=self._configurations_code(kept))
                 connection.execute(
@@ -218,6 +228,8 @@ class SqliteStore:
                 if connection.in_transaction:
                     with contextlib.suppress(apsw.Error):
                         connection.execute("ROLLBACK")
+                with contextlib.suppress(apsw.Error):
+                    self._log.undo()
                 raise
             progress.behind = self._behind
         self._head, self._snapshot_seq, self._codes = head, snapshot_seq, kept
@@ -357,6 +369,11 @@ class SqliteUnit:
         """Keep another configuration document, or drop it."""
         self._check_open()
         self._work.append(_Document(name, document))
+
+    def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
+        """Keep events in the log, and drop the oldest."""
+        self._check_open()
+        self._work.append(_Events(tuple(entries), limits))
 
     def commit(self) -> None:
         """Make it durable. Raises StoreError (StoreFullError when there is no space); then nothing has happened."""

@@ -142,6 +142,7 @@ def test_the_first_rule_that_matches_decides() -> None:
         "partial-lock": True,
         "partial-unlock": True,
         "factory-reset": False,
+        "create-subscription": True,
     }
     lists = [
         {"name": "1", "group": ["other"], "rule": [rule("deny")]},

@@ -96,6 +96,12 @@ def settings(stage: Stage) -> None:
             "slp-agent:automatic-trust-request": flag,
             "slp-agent:operating-mode": "autonomous",
             "slp-agent:recorder": users,
+            "slp-agent:event-log": {
+                "max-entries": 5000 * count,
+                "max-size": 10 * count,
+                "max-age": 40 * count,
+                "omit": ["slp-agent:outage-recorded", "slp-agent:clock-changed"][:count],
+            },
         }
         assert stage.configure(config)
         stage.look()

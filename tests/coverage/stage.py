@@ -28,7 +28,7 @@ from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
 from agent.ssh.thread import SshThread
 from tests.coverage import published
-from tests.coverage.libyang import Libyang
+from tests.coverage.libyang import OURS, Libyang
 from tests.coverage.seen import Seen
 from tests.netconf.support import HELLO_11, NC, WAIT, Client, is_ok, until
 from tests.transport.rig import ADMIN, COLLECTOR, LICENSING, READER, RECORDER, Rig
@@ -251,7 +251,8 @@ class Stage(Rig):
     def _hear(self) -> None:
         """Take in what was told since the last time, in both encodings."""
         for event in self.told[self._heard :]:
-            self._notified(event)
+            if event.module in OURS:
+                self._notified(event)
         self._heard = len(self.told)
 
     def _notified(self, event: Event) -> None:

@@ -27,6 +27,7 @@ KINDS = {
     "OutputNode": "output",
     "NotificationNode": "notification",
     "AnyxmlNode": "anyxml",
+    "GroupNode": "uses",
 }
 LIBRARY = json.loads((ROOT / "yang" / "library.json").read_text(encoding="utf-8"))["modules"]
 
@@ -211,7 +212,7 @@ def flattened(second: DataModel) -> dict[str, Any]:
     def walk(node: Any, path: str, module: str | None) -> None:
         for child in node.children:
             kind = KINDS[type(child).__name__]
-            if kind in ("choice", "case"):
+            if kind in ("choice", "case", "uses"):
                 walk(child, path, module)
                 continue
             here = f"{path}/{child.name}" if child.ns == module else f"{path}/{child.ns}:{child.name}"

@@ -65,6 +65,7 @@ class Disk:
         loaded = self.store.load()
         self.config, self.documents = loaded.config, loaded.documents
         self.begin = self.store.begin
+        self.log = self.store.events
 
 
 class Device:

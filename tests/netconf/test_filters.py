@@ -53,11 +53,13 @@ def data(reply: etree._Element) -> etree._Element:
 
 
 def shape(element: etree._Element) -> object:
-    """An element's children as (local name with t: or m: for its module, text or shape)."""
+    """An element's children as (local name with t: or m: for its module, text or shape); no list of streams."""
     prefixes = {TOY: "t:", MORE: "m:", NC: "nc:"}
     result = []
     for one in element:
         name = etree.QName(one)
+        if name.namespace == "urn:ietf:params:xml:ns:netmod:notification":
+            continue
         result.append((prefixes[name.namespace or ""] + name.localname, shape(one) if len(one) else one.text))
     return result
 

@@ -188,6 +188,7 @@ def test_with_origin(reader: Client) -> None:
         "lab": "or:intended",
         "found": None,
         "status": None,
+        "netconf": None,
     }
     lab = data.find(f"{{{TD}}}lab")
     assert lab is not None

@@ -31,7 +31,7 @@ def bare(schema: Schema) -> Schema:
     made = copy(schema)
     netconf = replace(schema.modules["ietf-netconf"], features=("writable-running",))
     made.modules = {**schema.modules, "ietf-netconf": netconf}
-    for name in ("ietf-netconf-partial-lock", "ietf-netconf-with-defaults", "ietf-netconf-nmda"):
+    for name in ("ietf-netconf-partial-lock", "ietf-netconf-with-defaults", "ietf-netconf-nmda", "notifications"):
         del made.modules[name]
     return made
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from agent.licensing.commands import RecordUsage
 from agent.licensing.engine import NotRunningError
-from agent.licensing.notices import Notice
 from agent.northbound.commit import SNAPSHOT_EVERY
 from tests.northbound.conftest import Make
 from tests.northbound.kit import SECONDS, SESSIONS, Rig
@@ -55,9 +54,14 @@ def test_durable_before_visible_before_told(make: Make) -> None:
         perform(work)
         seen.append(("durable", recorded(), len(store.load().events)))
 
-    def watched_tell(notices: Sequence[Notice], at: int) -> None:
-        seen.append(("told", recorded(), len(store.load().events)))
-        tell(notices, at)
+    def watched_tell(*given: Any) -> Callable[[], None]:
+        publish = tell(*given)
+
+        def told() -> None:
+            seen.append(("told", recorded(), len(store.load().events)))
+            publish()
+
+        return told
 
     store._perform, committer._tell = watched_perform, watched_tell  # type: ignore[method-assign]
     events = len(store.load().events)

@@ -271,7 +271,7 @@ def published(rig: Rig, *told: Any) -> list[Event]:
     """What subscribers hear of these notices, through the bindings."""
     hub, heard = Hub(), list[Event]()
     hub.subscribe(heard.append)
-    Notifier(bindings_of(rig), hub, lambda: rig.state, rig.profile)(told, T0)
+    Notifier(bindings_of(rig), hub, rig.profile).stage(told, rig.state, rig.state, T0, MemoryStore().begin())()
     return heard
 
 
@@ -293,7 +293,7 @@ def test_every_notification_has_a_notice(rig: Rig) -> None:
     heard = published(rig, *(sample for kind in get_args(Notice) for sample in samples(kind)))
     hub = Hub()
     hub.subscribe(heard.append)
-    Notifier(bindings_of(rig), hub, lambda: rig.state, rig.profile).started(T0)
+    Notifier(bindings_of(rig), hub, rig.profile).started(T0)
     assert {f"/{event.module}:{event.name}" for event in heard} | BY_STATE == served.PUBLISHED
 
 

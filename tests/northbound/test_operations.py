@@ -363,10 +363,10 @@ def test_what_cannot_be_told_is_done_all_the_same(rig: Rig, caplog: pytest.LogCa
     """A fault while telling others is ours to log; the caller's request is durable and answered as such."""
     tell = rig.agent.committer._tell
 
-    def faulty(notices: Any, at: int) -> None:
+    def faulty(notices: Any, *given: Any) -> Any:
         if any(isinstance(notice, UsageChanged) for notice in notices):
             raise ValueError("no such leaf")
-        tell(notices, at)
+        return tell(notices, *given)
 
     rig.agent.committer._tell = faulty
     assert rig.use("sessions", 2) == {"return-code": "success"}

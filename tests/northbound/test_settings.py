@@ -214,6 +214,39 @@ def recorder(rig: Rig) -> None:
     assert answer["return-code"] == "taginvalid"
 
 
+def logged(rig: Rig) -> list[str]:
+    return [name for _, _, _, name, _, _ in rig.store.events.after(0, 1000)]
+
+
+def max_entries(rig: Rig) -> None:
+    rig.edit({"slp-agent:event-log": {"max-entries": 2}})
+    for count in range(1, 5):
+        rig.use("sessions", count)
+    assert logged(rig) == ["usage-changed"] * 2
+
+
+def max_size(rig: Rig) -> None:
+    """What a bound in octets does is shown of the stores (tests/store/test_contract.py); here that it is set."""
+    rig.edit({"slp-agent:event-log": {"max-size": 3}})
+    assert rig.agent.settings.event_log is not None
+    assert rig.agent.settings.event_log.limits.octets == 3 * 1024 * 1024
+
+
+def max_age(rig: Rig) -> None:
+    rig.edit({"slp-agent:event-log": {"max-age": 2}})
+    rig.use("sessions", 1)
+    rig.clock.at += 3 * 86_400
+    rig.use("sessions", 2)
+    assert min(at for _, at, *_ in rig.store.events.after(0, 1000)) == rig.clock.at
+
+
+def omit(rig: Rig) -> None:
+    rig.edit({"slp-agent:event-log": {"omit": ["slp-agent:usage-changed"]}})
+    rig.use("sessions", 1)
+    assert "usage-changed" in [event.name for event in rig.told]
+    assert "usage-changed" not in logged(rig)
+
+
 EFFECTS: dict[str, Callable[[Rig], None]] = {
     "enable": enable,
     "custom-id": custom_id,
@@ -233,6 +266,10 @@ EFFECTS: dict[str, Callable[[Rig], None]] = {
     "slp-agent:operating-mode": operating_mode,
     "slp-agent:recorder/user": recorder,
     "slp-agent:recorder/license": recorder,
+    "slp-agent:event-log/max-entries": max_entries,
+    "slp-agent:event-log/max-size": max_size,
+    "slp-agent:event-log/max-age": max_age,
+    "slp-agent:event-log/omit": omit,
 }
 
 

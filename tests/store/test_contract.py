@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 import tempfile
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -266,3 +266,58 @@ def test_documents_are_kept_by_name_and_dropped(store: Store) -> None:
     unit.put_document("startup", None)
     unit.commit()
     assert store.load() == Loaded(None, (), b"running", {})
+
+
+class Limits(NamedTuple):
+    entries: int = 100
+    octets: int = 100_000
+    age: float = 1000.0
+
+
+AMPLE = Limits()
+
+
+def logged(number: int, at: float = 0.0, size: int = 10) -> tuple[int, float, str, str, bytes, bytes]:
+    return number, at or float(number), "module", "name", b"{}", b"x" * (size - 2)
+
+
+def log(store: Store, *entries: tuple[int, float, str, str, bytes, bytes], limits: Limits = AMPLE) -> None:
+    unit = store.begin()
+    unit.put_events(entries, limits)
+    unit.commit()
+
+
+def test_events_are_kept_in_order(store: Store) -> None:
+    """The log of events: within its unit of work or not at all; read by number and by time."""
+    assert store.events.bounds() is None
+    log(store, logged(3), logged(5, 5.25))
+    unit = store.begin()
+    unit.put_events([logged(6)], Limits())
+    unit.rollback()
+    assert list(store.events.after(0, 10)) == [logged(3), logged(5, 5.25)]
+    assert list(store.events.after(3, 10)) == [logged(5, 5.25)]
+    assert list(store.events.after(0, 1)) == [logged(3)]
+    assert [store.events.since(at) for at in (1.0, 3.0, 3.5, 5.25, 6.0)] == [3, 3, 5, 5, None]
+    assert store.events.bounds() == (3.0, None, 5)
+
+
+@pytest.mark.parametrize(
+    ("limits", "left"),
+    [
+        (Limits(entries=4), [97, 98, 99, 100]),
+        (Limits(entries=1), [100]),
+        (Limits(octets=30), [98, 99, 100]),
+        (Limits(octets=5), [100]),
+        (Limits(age=2.0), [98, 99, 100]),
+        (Limits(entries=1000), list(range(1, 101))),
+    ],
+)
+def test_the_oldest_events_are_dropped(store: Store, limits: Limits, left: list[int]) -> None:
+    """Bounds in entries, octets and age, whether events come one by one or the bounds were lowered at once."""
+    log(store, *(logged(number) for number in range(1, 100)))
+    log(store, logged(100), limits=limits)
+    assert [entry[0] for entry in store.events.after(0, 1000)] == left
+    aged = None if left[0] == 1 else float(left[0] - 1)
+    assert store.events.bounds() == (1.0, aged, 100)
+    log(store, logged(101), limits=limits)
+    assert [entry[0] for entry in store.events.after(0, 1000)][-2:] == [100, 101][-len(left) :]

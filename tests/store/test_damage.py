@@ -8,6 +8,7 @@ import random
 import apsw
 import pytest
 
+from agent.core.replay import Limits
 from agent.licensing.events import ReportsDelivered, ReportsPurged
 from agent.licensing.ports import Part
 from agent.store.authentication import Authentication, join
@@ -304,3 +305,22 @@ def test_codes_cover_where_one_value_ends_and_the_next_begins() -> None:
     assert len(set(joined)) == len(joined)
     with pytest.raises(ValueError, match="32 bytes"):
         Authentication(b"short")
+
+
+def test_an_edited_event_is_found_where_it_is_read(path: Path) -> None:
+    """A row of the event log is authenticated by itself."""
+    store = SqliteStore(path, JOURNAL_KEY)
+    unit = store.begin()
+    unit.put_events([(1, 5.0, "m", "n", b"{}", b"<n/>"), (2, 6.0, "m", "n", b"{}", b"<n/>")], Limits())
+    unit.commit()
+    store.close()
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE events SET xml = ? WHERE number = 2", (b"<other/>",))
+    connection.close()
+    store = SqliteStore(path, JOURNAL_KEY)
+    try:
+        assert len(store.events.after(0, 1)) == 1
+        with pytest.raises(JournalDamaged, match=r"events.*2"):
+            store.events.after(0, 2)
+    finally:
+        store.close()

@@ -19,11 +19,13 @@ from agent.core.compile import compile_modules
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.hub import Event
 from agent.core.providers import Documents, Prepared, UnitOfWork
+from agent.core.replay import Bounds, Entry, EventLog, Limits
 from agent.core.schema import Schema
 from agent.core.sessions import Session, User
 from agent.core.tree import Kept, Row, Tree
 from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
+from agent.netconf.subscriptions import content
 
 FOLDER = Path(__file__).parent
 STANDARD = FOLDER.parents[1] / "yang" / "standard"
@@ -107,6 +109,9 @@ def _schema(netconf: bool) -> Schema:
             "ietf-netconf-partial-lock",
             "ietf-factory-default",
             "toy-defaults",
+            "notifications",
+            "nc-notifications",
+            "ietf-netconf-notifications",
         ]
         features["ietf-factory-default"] = ["factory-default-datastore"]
         features["ietf-netconf"] = list(FEATURES)
@@ -126,6 +131,8 @@ class Unit:
     store: Store
     document: bytes | None = None
     documents: dict[str, bytes | None] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
 
     def put_config(self, document: bytes) -> None:
         self.document = document
@@ -133,9 +140,15 @@ class Unit:
     def put_document(self, name: str, document: bytes | None) -> None:
         self.documents[name] = document
 
+    def put_events(self, entries: Sequence[Entry], limits: Limits) -> None:
+        self.entries.extend(entries)
+        self.limits = limits
+
     def commit(self) -> None:
         if self.store.broken:
             raise OSError("no space left on device")
+        if self.entries:
+            self.store.log.add(self.entries, self.limits)
         if self.document is not None:
             self.store.config = self.document
         kept = {**self.store.documents, **self.documents}
@@ -147,6 +160,31 @@ class Unit:
 
 
 @dataclass
+class Log:
+    """agent.core.replay.Kept in memory; only the number of entries is bounded."""
+
+    entries: list[Entry] = field(default_factory=list)
+    created: float | None = None
+    aged: float | None = None
+
+    def add(self, entries: Sequence[Entry], limits: Limits) -> None:
+        if entries and self.created is None:
+            self.created = entries[0].time
+        self.entries = [*self.entries, *entries]
+        while len(self.entries) > limits.entries:
+            self.aged = self.entries.pop(0).time
+
+    def after(self, number: int, limit: int) -> Sequence[Entry]:
+        return [entry for entry in self.entries if entry.number > number][:limit]
+
+    def since(self, time: float) -> int | None:
+        return next((entry.number for entry in self.entries if entry.time >= time), None)
+
+    def bounds(self) -> Bounds | None:
+        return None if self.created is None else Bounds(self.created, self.aged, self.entries[-1].number)
+
+
+@dataclass
 class Store:
     """Keeps the configuration; `broken` makes the next commits fail as a full disk does."""
 
@@ -155,6 +193,7 @@ class Store:
     broken: bool = False
     commits: int = 0
     rollbacks: int = 0
+    log: Log = field(default_factory=Log)
 
     def begin(self) -> UnitOfWork:
         return Unit(self)
@@ -247,6 +286,7 @@ class Toy:
     calls: list[tuple[str, Tree]]
     events: list[Event]
     found: Value
+    event_log: EventLog
 
     @classmethod
     def open(
@@ -262,10 +302,13 @@ class Toy:
         files: Documents | None = None,
         factory: Tree | None = None,
         startup: bool | None = None,
+        quiet: bool = False,
+        replay: bool = False,
     ) -> Toy:
         """Built and started, on `store` (else on a new one that holds `stored`).
 
         `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
+        With `quiet` nobody listens to the hub: `events` stays empty. With `replay` events are kept in the store's log.
         """
         schema = toy_schema(netconf=netconf)
         calls: list[tuple[str, Tree]] = []
@@ -286,11 +329,14 @@ class Toy:
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
+            | ({"/ietf-netconf-notifications:netconf-capability-change"} if netconf else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
+        clock = clock or SystemClock()
+        event_log = EventLog(store.log, store.begin, lambda event: content(event, schema), clock.now())
         dispatch = Dispatch(
             schema,
-            clock=clock or SystemClock(),
+            clock=clock,
             access=Access(schema, RULES),
             providers=providers,
             validator=_validator(netconf),
@@ -300,12 +346,15 @@ class Toy:
             files=files,
             factory=factory,
             startup=netconf if startup is None else startup,
+            event_log=event_log if replay else None,
         )
         events: list[Event] = []
-        dispatch.hub.subscribe(events.append)
+        if not quiet:
+            dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
+        parts_of_it = (status, reports, report_list, parts, usage)
+        return cls(schema, dispatch, store, settings, *parts_of_it, calls, events, found, event_log)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
@@ -351,6 +400,7 @@ _NETCONF_RPCS = frozenset(
     "/ietf-netconf-nmda:get-data",
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
+    "/notifications:create-subscription",
 }
 
 

@@ -1,0 +1,151 @@
+"""The events that every NETCONF server tells of itself: sessions, changes of configuration, confirmed commits.
+
+Source: RFC 6470; what an edit was is taken from the difference of the trees (decision 0060). Core thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import contextlib
+import ipaddress
+from typing import Any, Final
+
+from agent.clock import Clock
+from agent.core.differences import Difference, differences
+from agent.core.hub import Hub
+from agent.core.path import of, to_instance_identifier
+from agent.core.providers import UnitOfWork
+from agent.core.requests import Datastore
+from agent.core.schema import Schema
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+from agent.core.trial import Changed, TrialEvent
+from agent.errors import Path
+
+MODULE: Final = "ietf-netconf-notifications"
+PUBLISHED: Final = frozenset(
+    f"/{MODULE}:netconf-{name}" for name in ("config-change", "confirmed-commit", "session-start", "session-end")
+)
+
+EDITS: Final = 500
+"""Edits that one event names; where there are more, it names the top-level nodes that they lie in."""
+
+REASONS: Final = frozenset({"closed", "killed", "dropped", "timeout", "bad-hello"})
+"""The reasons of RFC 6470 section 2.2 beside `other`."""
+
+
+class BaseEvents:
+    """Makes and publishes them; where nobody listens and none is logged, nothing is computed."""
+
+    def __init__(self, schema: Schema, hub: Hub, clock: Clock) -> None:
+        self._schema = schema
+        self._hub = hub
+        self._clock = clock
+        self._served = MODULE in schema.modules
+
+    def wants(self, name: str) -> bool:
+        """Whether there is any sense in telling."""
+        return self._served and self._hub.wants(MODULE, name)
+
+    def announce(self, event: Changed | TrialEvent, unit: UnitOfWork | None) -> Callable[[], None]:
+        """Put what a change of configuration gives to tell into its unit of work; call what is returned afterwards.
+
+        Without a unit (nothing had to be made durable) it is kept in one of its own then.
+        """
+        if isinstance(event, TrialEvent):
+            name, told = "netconf-confirmed-commit", True
+        else:
+            name, told = "netconf-config-change", event.datastore in (Datastore.RUNNING, Datastore.STARTUP)
+        if not (told and self.wants(name)):
+            return _nothing
+        tree = self._trial(event) if isinstance(event, TrialEvent) else self._change(event)
+        now = self._clock.now()
+        if unit is None:
+            return lambda: self._hub.publish(MODULE, name, tree, now)
+        return self._hub.stage(MODULE, name, tree, now, unit)
+
+    def started(self, session: Session) -> None:
+        if _is_netconf(session) and self.wants("netconf-session-start"):
+            self._publish("netconf-session-start", _user(session))
+
+    def ended(self, session: Session, reason: str, killer: Session | None = None) -> None:
+        """`reason` is that of the front end (RFC 6470 section 2.2); `killer` is who ended it by kill-session."""
+        if not (_is_netconf(session) and self.wants("netconf-session-end")):
+            return
+        tree = _user(session)
+        if killer is not None:
+            reason = "killed"
+            if _is_netconf(killer):
+                tree["killed-by"] = killer.id
+        tree["termination-reason"] = reason if reason in REASONS else "other"
+        self._publish("netconf-session-end", tree)
+
+    def _publish(self, name: str, tree: Tree) -> None:
+        self._hub.publish(MODULE, name, tree, self._clock.now())
+
+    @staticmethod
+    def _trial(event: TrialEvent) -> Tree:
+        tree = {**_user(event.session), "confirm-event": event.event}
+        if event.timeout is not None:
+            tree["timeout"] = event.timeout
+        return tree
+
+    def _change(self, event: Changed) -> Tree:
+        changed_by = {"server": [None]} if event.session is None else _user(event.session)
+        tree: Tree = {"changed-by": changed_by, "datastore": event.datastore.value}
+        edits = [
+            {"target": to_instance_identifier(path), "operation": operation}
+            for path, operation in _edits(event.old, event.new, self._schema)
+        ]
+        if edits:
+            tree["edit"] = edits
+        return tree
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+def _edits(old: Tree, new: Tree, schema: Schema) -> list[tuple[Path, str]]:
+    """The topmost nodes that were created, deleted or given another value or place; in schema order."""
+    found: list[tuple[Path, str]] = []
+    above: Path | None = None
+    for difference in differences(old, new, schema.root):
+        path = difference.path
+        if above is not None and path[: len(above)] == above:
+            continue
+        above = None if difference.operation == "update" else path
+        found.append((path, _OPERATIONS[difference.operation](difference)))
+        if len(found) > EDITS:
+            tops = [node for node in schema.root.children if old.get(node.member) != new.get(node.member)]
+            return [(of(node), "merge") for node in tops]
+    return found
+
+
+def _updated(difference: Difference) -> str:
+    # an entry is "updated" where it was moved among those that stay
+    return "replace" if difference.node.kind == "leaf" else "merge"
+
+
+_OPERATIONS: dict[str, Callable[[Difference], str]] = {
+    "create": lambda _: "create",
+    "delete": lambda _: "delete",
+    "update": _updated,
+}
+
+
+def _is_netconf(session: Session) -> bool:
+    return session.transport.startswith("netconf")
+
+
+def _user(session: Session | None) -> dict[str, Any]:
+    """The common session parameters; 0 is the id of a session of another protocol (RFC 6470 section 2.2)."""
+    if session is None:
+        return {}
+    found: dict[str, Any] = {
+        "username": session.user.name,
+        "session-id": session.id if _is_netconf(session) else 0,
+    }
+    with contextlib.suppress(ValueError):  # a local socket has no address
+        found["source-host"] = str(ipaddress.ip_address(session.source_host))
+    return found

@@ -1,0 +1,125 @@
+"""The durable log of events, for replay (RFC 5277 section 3.3): what is kept, and what is read of it.
+
+Storage is elsewhere, behind the protocols here; so are the encoded forms. An event is in the log before anybody is
+told: in the unit of work of what it tells of, or in one of its own (decision 0060).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+import json
+import logging
+from typing import Final, NamedTuple, Protocol
+
+from agent.core.hub import Event
+
+log = logging.getLogger(__name__)
+
+DAY: Final = 86_400.0
+
+
+class Entry(NamedTuple):
+    """One event as it is stored: its tree as JSON, its content as one XML element."""
+
+    number: int
+    time: float
+    module: str
+    name: str
+    tree: bytes
+    xml: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is kept; where one of them is exceeded the oldest go. `entries` 0: nothing is kept. `age` in seconds."""
+
+    entries: int = 10_000
+    octets: int = 16 * 1024 * 1024
+    age: float = 30 * DAY
+    omit: frozenset[str] = frozenset()
+    """Events, as "module:name", that are not kept."""
+
+
+class Bounds(NamedTuple):
+    """When the log was begun, the time of the last event that was dropped from it, the number of the latest in it."""
+
+    created: float
+    aged: float | None
+    last: int
+
+
+class Unit(Protocol):
+    """The part of a unit of work that is needed here."""
+
+    def put_events(self, entries: Sequence[Entry], limits: Limits) -> None:
+        """Keep events, in order, and drop the oldest as the limits say."""
+        ...
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+
+class Kept(Protocol):
+    """What is in the log, read on any thread."""
+
+    def after(self, number: int, limit: int) -> Sequence[tuple[int, float, str, str, bytes, bytes]]:
+        """At most `limit` events (as `Entry`) with a higher number, in order."""
+        ...
+
+    def since(self, time: float) -> int | None:
+        """The lowest number of an event that happened at `time` or later."""
+        ...
+
+    def bounds(self) -> tuple[float, float | None, int] | None:
+        """As `Bounds`; None where nothing was ever kept."""
+        ...
+
+
+class EventLog:
+    """Decides what is kept. Writes on the core thread only; `limits` may be replaced there."""
+
+    def __init__(self, kept: Kept, begin: Callable[[], Unit], encode: Callable[[Event], bytes], begun: float) -> None:
+        """`begin` opens a unit of work, `encode` gives the content as one XML element; `begun` is the time of now."""
+        self.limits = Limits()
+        self._kept = kept
+        self._begin = begin
+        self._encode = encode
+        self._begun = begun
+
+    def keeps(self, module: str, name: str) -> bool:
+        """Whether such events are kept."""
+        return self.limits.entries > 0 and f"{module}:{name}" not in self.limits.omit
+
+    def put(self, event: Event, unit: Unit) -> None:
+        """Keep an event in a unit of work that is open."""
+        xml = event.kept.get("xml")
+        if xml is None:
+            xml = event.kept["xml"] = self._encode(event)
+        tree = json.dumps(event.tree, ensure_ascii=False, separators=(",", ":")).encode()
+        unit.put_events([Entry(event.number, event.time, event.module, event.name, tree, xml)], self.limits)
+
+    def put_alone(self, event: Event) -> None:
+        """Keep an event in a unit of work of its own. Raises what the store raises."""
+        unit = self._begin()
+        try:
+            self.put(event, unit)
+            unit.commit()
+        finally:
+            unit.rollback()
+
+    def bounds(self) -> Bounds:
+        found = self._kept.bounds()
+        return Bounds(self._begun, None, 0) if found is None else Bounds(*found)
+
+    def since(self, time: float) -> int | None:
+        """The lowest number of an event that happened at `time` or later."""
+        return self._kept.since(time)
+
+    def after(self, number: int, limit: int) -> list[Event]:
+        """At most `limit` events with a higher number, in order."""
+        return [
+            Event(entry.module, entry.name, json.loads(entry.tree), entry.time, entry.number, {"xml": entry.xml})
+            for entry in (Entry(*row) for row in self._kept.after(number, limit))
+        ]

@@ -1,0 +1,264 @@
+"""Event streams and those who follow them (RFC 5277): recent events are kept once, each subscriber has a position.
+
+So a slow subscriber costs the publisher nothing, and a hundred subscribers share one event and its encoded form.
+No protocol in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+import logging
+import threading
+from typing import Final
+
+from agent.clock import Clock, date_and_time
+from agent.core.access import Access
+from agent.core.hub import Event, Hub
+from agent.core.replay import EventLog
+from agent.core.requests import Subscribe
+from agent.core.schema import Schema
+from agent.core.sessions import Session
+from agent.core.tree import Tree
+from agent.errors import refuse
+
+log = logging.getLogger(__name__)
+
+RECENT: Final = 4096
+"""Events that are kept in memory for subscribers who have not taken them yet; older ones are read from the log."""
+
+LONGEST_WAIT: Final = 60.0
+"""Real seconds after which a stopTime is looked at again: the clock may have been set."""
+
+MODULE = "nc-notifications"
+STATE = f"/{MODULE}:netconf"
+"""Schema path of the list of streams."""
+ENDINGS = frozenset({f"/{MODULE}:replayComplete", f"/{MODULE}:notificationComplete"})
+"""The notifications that are sent to one subscriber, of that subscriber's own replay and end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One event stream: the events of `modules`, None for all."""
+
+    name: str
+    description: str
+    modules: frozenset[str] | None = None
+
+    def carries(self, event: Event) -> bool:
+        return self.modules is None or event.module in self.modules
+
+
+NETCONF = Stream("NETCONF", "All events of this server.")
+"""The stream that every server has (RFC 5277 section 3.2.3)."""
+
+
+class Streams:
+    """The streams of one server, and its recent events since the first of the present subscribers came.
+
+    Events arrive on one thread; subscriptions are read on any.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        hub: Hub,
+        access: Callable[[], Access],
+        clock: Clock,
+        more: Sequence[Stream] = (),
+        kept: EventLog | None = None,
+    ) -> None:
+        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay."""
+        self.schema = schema
+        self.clock = clock
+        self.streams = {stream.name: stream for stream in (NETCONF, *more)}
+        self._hub = hub
+        self._access = access
+        self._log = kept
+        self._lock = threading.Lock()
+        self._recent: dict[int, Event] = {}
+        self._wakers: tuple[Callable[[], None], ...] = ()
+        self._open = 0
+        self._leave: Callable[[], None] | None = None
+        self.last = hub.last
+        """The number of the latest event that was published."""
+        self.oldest = hub.last + 1
+        """From this number on events are in memory."""
+
+    # For front ends
+
+    def subscribe(self, request: Subscribe, session: Session) -> Subscription:
+        """A subscription from now on; its owner closes it. Raises RequestError."""
+        stream = self.streams.get(request.stream)
+        if stream is None:
+            known = ", ".join(self.streams)
+            message = f"there is no stream {request.stream[:80]!r}: the streams are {known}"
+            raise refuse("invalid-value", message, type="protocol", bad_element="stream")
+        position = self._before(request.start)
+        with self._lock:
+            self._open += 1
+            if self._leave is None:
+                # what happens from here on is kept; what happened before is in the log
+                self._recent.clear()
+                self.last = self._hub.last
+                self.oldest = self.last + 1
+                self._leave = self._hub.subscribe(self._take)
+            upto = self.last
+        return Subscription(self, stream, request, session, upto if position is None else position, upto)
+
+    def _before(self, start: float | None) -> int | None:
+        """The number before the first event of a replay, None where none is asked for. Raises RequestError."""
+        if start is None:
+            return None
+        if start > self.clock.now():
+            message = "startTime lies in the future: leave it out to have events from now on"
+            raise refuse("bad-element", message, type="protocol", bad_element="startTime")
+        if self._log is None or not self._log.limits.entries:
+            message = "no stream has a replay here: leave startTime out"
+            raise refuse("operation-failed", message, type="protocol")
+        first = self._log.since(start)
+        return None if first is None else first - 1
+
+    def wake(self, waker: Callable[[], None]) -> Callable[[], None]:
+        """Have `waker` called after each event, on the publisher's thread; the call that is returned ends that."""
+        with self._lock:
+            self._wakers = (*self._wakers, waker)
+
+        def leave() -> None:
+            with self._lock:
+                self._wakers = tuple(one for one in self._wakers if one is not waker)
+
+        return leave
+
+    # For subscriptions
+
+    def event(self, number: int) -> Event | None:
+        """The event of that number while it is kept."""
+        return self._recent.get(number)
+
+    def logged(self, number: int, limit: int) -> list[Event]:
+        """At most `limit` events of the log with a higher number."""
+        return [] if self._log is None else self._log.after(number, limit)
+
+    def ending(self, name: str) -> Event:
+        """replayComplete or notificationComplete, for one subscriber."""
+        return Event(MODULE, name, {}, self.clock.now())
+
+    def permits(self, session: Session, event: Event) -> bool:
+        """Whether the user of the session may be told (RFC 8341 section 3.4.6)."""
+        node = self.schema.notifications.get((event.module, event.name))
+        return node is not None and self._access().permits_notification(session.user, node)
+
+    def closed(self) -> None:
+        """A subscription has ended."""
+        with self._lock:
+            self._open -= 1
+            if self._open == 0 and self._leave is not None:
+                self._leave()
+                self._leave = None
+                self._recent.clear()
+
+    def _take(self, event: Event) -> None:
+        self._recent[event.number] = event
+        if len(self._recent) > RECENT:
+            dropped = next(iter(self._recent))
+            self.oldest = dropped + 1
+            del self._recent[dropped]
+        self.last = event.number
+        for waker in self._wakers:
+            waker()
+
+    # The state of the streams: agent.core.providers.StateProvider of `STATE`
+
+    def read(self) -> Tree:
+        replay: Tree = {"replaySupport": False}
+        if self._log is not None and self._log.limits.entries:
+            bounds = self._log.bounds()
+            replay = {"replaySupport": True, "replayLogCreationTime": date_and_time(bounds.created)}
+            if bounds.aged is not None:
+                replay["replayLogAgedTime"] = date_and_time(bounds.aged)
+        entries = [{"name": one.name, "description": one.description, **replay} for one in self.streams.values()]
+        return {"streams": {"stream": entries}}
+
+    def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
+        """Nothing here is marked."""
+
+
+class Subscription:
+    """One subscriber's place in a stream. Belongs to one thread."""
+
+    def __init__(
+        self, streams: Streams, stream: Stream, request: Subscribe, session: Session, position: int, upto: int
+    ) -> None:
+        """Events after `position` are wanted; those up to `upto` are a replay."""
+        self._streams = streams
+        self._stream = stream
+        self._request = request
+        self._session = session
+        self._position = position
+        self._upto = upto
+        self._replaying = request.start is not None
+        self._closed = False
+        self.complete = False
+        """Whether its stopTime is over, and all has been given."""
+
+    def take(self, limit: int) -> list[Event]:
+        """The next events for this subscriber, in order; at most `limit` are looked at, and none is given twice.
+
+        The ends of a replay and of the subscription are events too.
+        """
+        if self.complete:
+            return []
+        found = [event for event in self._next(limit) if self._wants(event)]
+        if self._replaying and self._position >= self._upto:
+            self._replaying = False
+            found.append(self._streams.ending("replayComplete"))
+        stop = self._request.stop
+        if stop is not None and not self._replaying and not self.behind and self._streams.clock.now() >= stop:
+            self.complete = True
+            found.append(self._streams.ending("notificationComplete"))
+        return found
+
+    def _next(self, limit: int) -> list[Event]:
+        """The next events whatever they are: from the log in a replay and where they are not recent any more."""
+        streams = self._streams
+        last = self._upto if self._replaying else streams.oldest - 1
+        if self._position < last:
+            events = [event for event in streams.logged(self._position, limit) if event.number <= last]
+            reached = events[-1].number if len(events) == limit else last
+            if not events and not self._replaying:
+                log.warning("session %d is too slow: it has missed notifications", self._session.id)
+            self._position = reached
+            return events
+        last = min(streams.last, self._position + limit)
+        recent = (streams.event(number) for number in range(self._position + 1, last + 1))
+        self._position = last
+        return [event for event in recent if event is not None]
+
+    @property
+    def behind(self) -> bool:
+        """Whether there are events that were not looked at yet."""
+        return not self.complete and (self._replaying or self._position < self._streams.last)
+
+    def seconds_left(self) -> float | None:
+        """Real seconds until `take` has to be called though nothing has happened; None: never."""
+        stop, clock = self._request.stop, self._streams.clock
+        if stop is None:
+            return None
+        return min(max(clock.wall_seconds(stop - clock.now()), 0.0), LONGEST_WAIT)
+
+    def _wants(self, event: Event) -> bool:
+        start, stop, wanted = self._request.start, self._request.stop, self._request.filter
+        if (start is not None and event.time < start) or (stop is not None and event.time > stop):
+            return False
+        if not self._stream.carries(event):
+            return False
+        if wanted is not None and not wanted.passes(event, self._streams.schema):
+            return False
+        return self._streams.permits(self._session, event)
+
+    def close(self) -> None:
+        """End it; harmless a second time."""
+        if not self._closed:
+            self._closed = True
+            self._streams.closed()

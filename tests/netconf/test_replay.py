@@ -1,0 +1,182 @@
+"""Replay of events from the log, and subscriptions that end (RFC 5277 section 3.3; checklist 112, 113)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+import time
+
+from lxml import etree
+import pytest
+
+from agent.core import streams
+from tests.netconf.operations import box, edit
+from tests.netconf.support import NC, Client, Server, error, is_ok
+from tests.netconf.test_subscriptions import MANAGE, T, subscribe, told, who
+from tests.toy.build import Toy
+
+GREETED = f"<filter><greeted {T}/></filter>"
+
+
+@pytest.fixture
+def toy() -> Iterator[Toy]:
+    with Toy.open(netconf=True, quiet=True, replay=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def greet(toy: Toy) -> Callable[..., None]:
+    def publish(name: str, at: float | None = None) -> None:
+        moment = time.time() if at is None else at
+        toy.dispatch.loop.submit(lambda: toy.dispatch.hub.publish("toy", "greeted", {"who": name}, moment)).result()
+
+    return publish
+
+
+def ago(seconds: float) -> str:
+    """That many seconds before now, as a client writes it."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+def replay(start: float, stop: float | None = None, filtered: str = GREETED, stream: str = "") -> str:
+    end = "" if stop is None else f"<stopTime>{ago(stop)}</stopTime>"
+    return subscribe(f"{stream}{filtered}<startTime>{ago(start)}</startTime>{end}")
+
+
+def ending(client: Client) -> str:
+    content = told(client)
+    name = etree.QName(content)
+    assert name.namespace == MANAGE
+    return name.localname
+
+
+def test_old_events_then_replay_complete_then_live(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: the reply, the logged events in order, replayComplete, and what happens from then on."""
+    for number in range(200):
+        greet(str(number))
+    assert is_ok(client.rpc(replay(60)))
+    assert [who(client) for _ in range(200)] == [str(number) for number in range(200)]
+    assert ending(client) == "replayComplete"
+    greet("live")
+    assert who(client) == "live"
+
+
+def test_only_events_since_start_time(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: startTime is inclusive, and decides by eventTime; an empty replay completes at once."""
+    now = time.time()
+    greet("early", now - 100)
+    greet("late", now - 10)
+    greet("clock was set back", now - 90)
+    assert is_ok(client.rpc(replay(50)))
+    assert who(client) == "late"
+    assert ending(client) == "replayComplete"
+
+
+def test_stop_time_in_the_past(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: replayComplete, notificationComplete; then the session can subscribe again."""
+    now = time.time()
+    for name, seconds in (("a", 30), ("b", 20), ("c", 10)):
+        greet(name, now - seconds)
+    for _ in range(2):
+        assert is_ok(client.rpc(replay(25, 15)))
+        assert who(client) == "b"
+        assert [ending(client), ending(client)] == ["replayComplete", "notificationComplete"]
+    assert client.rpc("<get/>").find(f"{{{NC}}}data") is not None
+
+
+def test_stop_time_in_the_future(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: live events until stopTime, then notificationComplete and no more."""
+    assert is_ok(client.rpc(replay(5, -0.7)))
+    assert ending(client) == "replayComplete"
+    greet("in time")
+    assert who(client) == "in time"
+    assert ending(client) == "notificationComplete"
+    greet("too late")
+    assert is_ok(client.rpc(replay(0.0)))
+
+
+def test_start_time_in_the_future(client: Client) -> None:
+    """Checklist 112: bad-element startTime."""
+    refusal = error(client.rpc(replay(-60)))
+    assert (refusal["type"], refusal["tag"], refusal["info"]) == (
+        "protocol",
+        "bad-element",
+        {"bad-element": "startTime"},
+    )
+
+
+def test_without_a_log_there_is_no_replay(client: Client, toy: Toy) -> None:
+    """RFC 5277 section 3.2.5: replaySupport says so."""
+    toy.event_log.limits = replace(toy.event_log.limits, entries=0)
+    assert error(client.rpc(replay(5)))["tag"] == "operation-failed"
+    reply = client.rpc(f'<get><filter><netconf xmlns="{MANAGE}"/></filter></get>')
+    assert [one.text for one in reply.iter(f"{{{MANAGE}}}replaySupport")] == ["false"]
+
+
+def test_the_log_is_described(client: Client, toy: Toy, greet: Callable[..., None]) -> None:
+    """RFC 5277 section 3.2.5: when the log was begun, and of what time the last dropped event was."""
+    toy.event_log.limits = replace(toy.event_log.limits, entries=2)
+    for at in (1_700_000_000.0, 1_700_000_001.5, 1_700_000_002.0, 1_700_000_003.0):
+        greet("x", at)
+    reply = client.rpc(f'<get><filter><netconf xmlns="{MANAGE}"/></filter></get>')
+    assert [one.text for one in reply.iter(f"{{{MANAGE}}}replaySupport")] == ["true"]
+    assert [one.text for one in reply.iter(f"{{{MANAGE}}}replayLogAgedTime")] == ["2023-11-14T22:13:21.500+00:00"]
+    assert len(list(reply.iter(f"{{{MANAGE}}}replayLogCreationTime"))) == 1
+
+
+def test_replay_is_filtered_and_controlled(client: Client, toy: Toy, greet: Callable[..., None]) -> None:
+    """Checklist 113, 114: filter and access rules hold for logged events as for new ones."""
+    for name in ("a", "b"):
+        greet(name)
+    assert is_ok(client.rpc(replay(60, filtered=f"<filter><greeted {T}><who>b</who></greeted></filter>")))
+    assert who(client) == "b"
+    assert ending(client) == "replayComplete"
+
+
+def test_a_change_and_its_event_are_one_unit_of_work(client: Client, toy: Toy) -> None:
+    """Checklist 115: netconf-config-change is logged with the configuration: both, or neither."""
+    commits = toy.store.commits
+    assert is_ok(client.rpc(edit("running", box("<name>n</name>"))))
+    assert toy.store.commits == commits + 1
+    assert [entry.name for entry in toy.store.log.entries][-1] == "netconf-config-change"
+    number = len(toy.store.log.entries)
+    toy.store.broken = True
+    assert error(client.rpc(edit("running", box("<name>m</name>"))))["tag"] == "operation-failed"
+    assert len(toy.store.log.entries) == number
+    toy.store.broken = False
+
+
+def test_an_event_that_cannot_be_logged_is_told(client: Client, toy: Toy, greet: Callable[..., None]) -> None:
+    """A full disk keeps nothing from those who listen."""
+    assert is_ok(client.rpc(subscribe(GREETED)))
+    toy.store.broken = True
+    greet("full")
+    toy.store.broken = False
+    assert who(client) == "full"
+
+
+def test_a_slow_subscriber_misses_nothing(
+    server: Server, toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that does not read falls behind what is in memory; it gets all from the log, in order, once each."""
+    monkeypatch.setattr(streams, "RECENT", 50)
+    big = "x" * 20_000
+    with server.client() as slow, server.client() as quick:
+        assert is_ok(slow.rpc(subscribe(GREETED)))
+        assert is_ok(quick.rpc(subscribe(GREETED)))
+        for number in range(400):
+            greet(f"{number} {big}")
+            if number % 10 == 9:
+                assert [(who(quick) or "").split()[0] for _ in range(10)] == [str(number - 9 + at) for at in range(10)]
+        assert toy.dispatch.streams.oldest > 300
+        assert [(who(slow) or "").split()[0] for _ in range(400)] == [str(number) for number in range(400)]
+
+
+def test_replayed_bytes_are_the_logged_ones(server: Server, greet: Callable[..., None]) -> None:
+    """An event is encoded once: a replay sends the same octets as were sent live."""
+    with server.client() as client, server.client() as later:
+        assert is_ok(client.rpc(subscribe(GREETED)))
+        greet("same", time.time() - 5)
+        assert is_ok(later.rpc(replay(60)))
+        assert later.read_message() == client.read_message()

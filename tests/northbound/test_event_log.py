@@ -1,0 +1,83 @@
+"""Events of licensing in the durable log: with what they tell of, over crash and restart (checklist 113)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.core.requests import Subscribe
+from agent.core.sessions import Session
+from agent.errors import RequestError
+from agent.northbound.notifications import LICENSING
+from tests.northbound.conftest import Make
+from tests.northbound.kit import ADMIN, SESSIONS, T0, Rig
+from tests.northbound.stores import FailingStore
+
+
+def names(rig: Rig) -> list[str]:
+    return [name for _, _, _, name, _, _ in rig.store.events.after(0, 1000)]
+
+
+def session(rig: Rig) -> Session:
+    return rig.dispatch.sessions.open(ADMIN, "netconf-ssh", "127.0.0.1", end=lambda _: None)
+
+
+def test_events_are_durable_with_what_they_tell_of(make: Make, tmp_path: Path) -> None:
+    """A crash right after the answer loses neither; numbers go on, and no event is there twice."""
+    rig = make(path=tmp_path / "agent.db")
+    rig.use("sessions", 4)
+    before = names(rig)
+    assert before.count("usage-changed") == 1
+    rig.restart(crash=True)
+    assert rig.usage(SESSIONS)["count"] == 4
+    assert names(rig)[: len(before)] == before
+    rig.use("sessions", 5)
+    numbers = [entry[0] for entry in rig.store.events.after(0, 1000)]
+    assert numbers == sorted(set(numbers))
+    assert names(rig).count("usage-changed") == 2
+
+
+def test_what_is_not_kept_is_not_logged(make: Make) -> None:
+    """Where the unit of work fails, neither the change nor its event is there."""
+    store = FailingStore()
+    rig = make(store=store)
+    before, told = names(rig), len(rig.told)
+    store.broken = True
+    with pytest.raises(RequestError):
+        rig.use("sessions", 4)
+    store.broken = False
+    assert names(rig) == before
+    assert len(rig.told) == told
+
+
+def test_the_licensing_stream_replays_over_a_restart(make: Make, tmp_path: Path) -> None:
+    """Checklist 113: its replay has the events of both models and no others, each as it was told."""
+    rig = make(path=tmp_path / "agent.db")
+    rig.use("sessions", 4)
+    told = [event for event in rig.told if LICENSING.carries(event)]
+    rig.restart(after=10)
+    subscription = rig.dispatch.subscribe(Subscribe("licensing", start=T0), session(rig))
+    replayed = subscription.take(1000)
+    assert replayed[-1].name == "replayComplete"
+    assert replayed[: len(told)] == told
+    assert {event.module for event in replayed[:-1]} == {"slp-agent", "cisco-smart-license"}
+    subscription.close()
+
+
+def test_the_log_is_configured(make: Make, tmp_path: Path) -> None:
+    """Bounds and what is left out are configuration: from the commit on, and after a restart."""
+    rig = make(path=tmp_path / "agent.db")
+    rig.edit({"slp-agent:event-log": {"max-entries": 3, "omit": ["slp-agent:usage-changed"]}})
+    rig.use("sessions", 4)
+    assert "usage-changed" in [event.name for event in rig.told]
+    assert "usage-changed" not in names(rig)
+    rig.restart()
+    rig.use("sessions", 5)
+    assert "usage-changed" not in names(rig)
+    assert len(names(rig)) == 3
+    rig.edit({"slp-agent:event-log": {"max-entries": 0}})
+    before = names(rig)
+    rig.restart()
+    assert names(rig) == before
+    assert rig.dispatch.streams.read()["streams"]["stream"][0]["replaySupport"] is False
