@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import metadata, resources
 import logging
 from pathlib import Path
@@ -33,6 +34,9 @@ from agent.licensing.notices import Notice
 from agent.licensing.ports import Store, UnitOfWork
 from agent.licensing.profile import Profile
 from agent.licensing.state import State
+from agent.listeners import Listeners
+from agent.netconf.local import LocalServer
+from agent.netconf.serving import Serving
 from agent.netconf.session import capabilities
 from agent.netconf.subscriptions import content
 from agent.northbound.access import initial, with_rules
@@ -48,24 +52,26 @@ from agent.northbound.notifications import LICENSING, Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import CONFIGURED, FRONT_END, NEVER, PUBLISHED, absent, check
+from agent.northbound.servers import SERVER, ServerProvider
 from agent.northbound.settings import CONFIG, SettingsProvider
 from agent.northbound.site import SiteError, SiteModules
 from agent.northbound.state_view import StateView
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from agent.northbound.trust_operations import TrustOperations
+from agent.pam import PamUsers, checker
 from agent.restconf.auth import local_user
-from agent.restconf.listen import Local, Tcp, bind_tcp
+from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
 from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from agent.store.check import ReportsCheck
 from agent.store.files import make_directory
 from agent.store.folder import StateFolder
-from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, open_key_file
+from agent.store.keystore import DEVICE, JOURNAL, SSH_HOST, Keystore, KeystoreError, open_key_file
 from agent.store.progress import OnDamage
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Account, Users
+from agent.tls.server import TlsServer
 from agent.transport.files import Folders, remove_drafts
 
 log = logging.getLogger(__name__)
@@ -88,6 +94,7 @@ class Agent:
     notifier: Notifier
     settings: SettingsProvider
     rekey: Rekey | None
+    server: ServerProvider
 
     def start(self) -> None:
         """Begin to measure, then to serve. Raises what the store raises."""
@@ -160,6 +167,7 @@ def build(
         committer.set_up(rules)
     access = Access(schema)
     settings = SettingsProvider(bindings, committer)
+    server = ServerProvider(bindings)
     operations = Operations(bindings, committer, settings, profile, access)
     documents = None if files is None else ConfigurationFiles(schema, files)
     files = files or Folders({})
@@ -186,7 +194,7 @@ def build(
         clock=clock,
         access=access,
         providers=Providers(
-            config={CONFIG: settings, NACM: access, **given.config},
+            config={CONFIG: settings, SERVER: server, NACM: access, **given.config},
             state={
                 "/cisco-smart-license:licensing/state": view,
                 MONITORING: monitoring,
@@ -221,8 +229,9 @@ def build(
     monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.event_log = events
     settings.load(dispatch.running.tree)
+    server.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, profile)
-    return Agent(dispatch, committer, announced, tell.notifier, settings, rekey)
+    return Agent(dispatch, committer, announced, tell.notifier, settings, rekey, server)
 
 
 def load_schema() -> Schema:
@@ -284,6 +293,16 @@ class Accounts:
     def epoch(self) -> int:
         return self._users.epoch()
 
+    def local(self, uid: int) -> User | None:
+        """A user of this machine, for NETCONF: the account of the same name, else as for the local RESTCONF socket.
+
+        Root and the agent's own user are administrators, whatever accounts there are.
+        """
+        default = local_user(uid)
+        if default is None or "admin" in default.groups:
+            return default
+        return self.user(default.name) or default
+
 
 def _user(account: Account | None) -> User | None:
     return None if account is None else User(account.name, account.groups)
@@ -298,10 +317,14 @@ class Listening:
 
 
 class RunningAgent:
-    """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did."""
+    """An agent on a state folder with its listeners. `stop` undoes in reverse what `open_agent` did.
 
-    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack) -> None:
+    `reload` takes up keys that were changed in the folder; what cannot be used is logged, and stays as it was.
+    """
+
+    def __init__(self, listening: Listening, check: ReportsCheck, undo: ExitStack, reload: Callable[[], None]) -> None:
         self.listening = listening
+        self.reload = reload
         self._check = check
         self._undo = undo
 
@@ -317,7 +340,8 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
     """Hold the state folder, join the agent, listen; of the stored reports the first have been checked then.
 
     `on_damage` hears, on any thread, of damage in the database that shows while the agent serves: it has to be stopped.
-    Raises ConfigError, OSError, and what folder, keys and store raise; nothing is left open then.
+    Raises ConfigError, SettingsError, OSError, and what folder, keys and store raise; nothing is
+    left open then.
     """
     sys.setswitchinterval(SWITCH_INTERVAL)
     folder = StateFolder.open(config.state_dir)
@@ -331,6 +355,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
+        logins = accounts if config.pam is None else PamUsers(accounts, checker(config.pam))
         schema = site_schema(config, folder, keys.get(JOURNAL))
         site = frozenset[str]() if schema is None else frozenset(schema.modules) - frozenset(load_schema().modules)
         try:
@@ -352,6 +377,11 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
+        local = None
+        if config.netconf_socket is not None:
+            listener = Local(config.netconf_socket, accounts.local, config.socket_group)
+            local = undo.enter_context(closing(bind_local(listener)))
+            undo.callback(config.netconf_socket.unlink, missing_ok=True)
         certificate = load_certificate(folder)
         server = Server(
             agent.dispatch,
@@ -362,15 +392,33 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         restconf = server.bind().tcp or ("", 0)
         undo.callback(server.stop)
         host_keys = [keys.get(SSH_HOST)]
-        ssh_thread = SshThread(SshServer(agent.dispatch, accounts, host_keys, announce=agent.announced))
+        serving = Serving(agent.dispatch, announce=agent.announced)
+        listeners = Listeners(
+            SshServer(serving, logins, host_keys),
+            TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
+            clock,
+            LocalServer(serving, accounts.local),
+        )
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
-        listening = Listening(str(Address(*ssh_thread.start("", 0, netconf))), f"https://{Address(*restconf)}/restconf")
-        undo.callback(ssh_thread.stop)
+        served = listeners.start(netconf, agent.server.settings, local)
+        undo.callback(listeners.stop)
+        agent.server.attach(listeners)
+        listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
+        reload = partial(_reload, keys, listeners)
         undo.callback(store.check.stop)
-        return RunningAgent(listening, store.check, undo.pop_all())
+        return RunningAgent(listening, store.check, undo.pop_all(), reload)
+
+
+def _reload(keys: Keystore, listeners: Listeners) -> None:
+    try:
+        listeners.use_host_keys([keys.get(SSH_HOST)])
+    except (KeystoreError, ValueError, TimeoutError) as error:
+        log.error("the host key stays as it was: %s", error)
+    else:
+        log.info("the host key was read again: new connections are shown the present one")
 
 
 def _new_device_key(keys: Keystore) -> Signer:

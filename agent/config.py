@@ -46,6 +46,10 @@ class RunConfig:
     socket: Path | None = None
     """Where the local socket is bound; None means `agent.sock` in the state folder, which only its owner can enter."""
     socket_group: str | None = None
+    netconf_socket: Path | None = None
+    """Where local users reach NETCONF (`netconf-subsystem`); None opens no such socket."""
+    pam: str | None = None
+    """The PAM service that judges passwords over SSH which are no account's; None asks no PAM."""
     lab_clock_rate: float | None = None
     lab_clock_start: float | None = None
     files: Path | None = None

@@ -20,7 +20,7 @@ LARGE = 4 * 1024 * 1024
 _M_MMAP_THRESHOLD = -3
 
 
-PATHS = ("state_dir", "socket", "files")
+PATHS = ("state_dir", "socket", "netconf_socket", "files")
 PATH_LISTS = ("yang", "yang_path")
 
 

@@ -59,7 +59,14 @@ Socket = Annotated[
         show_default="STATE_DIR/agent.sock", help="Where the local socket is bound, for other users to reach it."
     ),
 ]
-SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local socket.")]
+NetconfSocket = Annotated[
+    Path | None,
+    typer.Option(help="Where netconf-subsystem reaches NETCONF; local users come in as the account of their name."),
+]
+Pam = Annotated[
+    str | None, typer.Option(metavar="SERVICE", help="Let PAM judge passwords over SSH too, as this service.")
+]
+SocketGroup = Annotated[str | None, typer.Option(help="The group of users that may open the local sockets.")]
 LabClockRate = Annotated[
     float | None, typer.Option(min=0.001, max=10_000_000, help="Lab folders: seconds that pass in one second.")
 ]
@@ -150,6 +157,18 @@ def anchor_add(
     typer.echo(f"{number} trust anchor{'' if number == 1 else 's'} installed")
 
 
+@cli.command("host-key")
+def host_key(state_dir: StateDir) -> None:
+    """Make a new SSH host key. A running agent shows it after SIGHUP; sessions that stand go on."""
+    from agent import process
+
+    try:
+        fingerprint = process.new_host_key(state_dir)
+    except process.Failed as error:
+        fail(error)
+    typer.echo(f"SSH host key: {fingerprint} (ED25519); a running agent takes it up on SIGHUP")
+
+
 @cli.command()
 def check(state_dir: StateDir) -> None:
     """Verify the database of an agent that does not run: exit code 0 when all is as it was written, else 1."""
@@ -172,6 +191,8 @@ def run(
     restconf: RestconfAddress = f":{RESTCONF_PORT}",
     socket: Socket = None,
     socket_group: SocketGroup = None,
+    netconf_socket: NetconfSocket = None,
+    pam: Pam = None,
     lab_clock_rate: LabClockRate = None,
     lab_clock_start: LabClockStart = None,
     files: FilesFolder = None,
@@ -190,6 +211,8 @@ def run(
             restconf=restconf,
             socket=socket,
             socket_group=socket_group,
+            netconf_socket=netconf_socket,
+            pam=pam,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             log_level=log_level,

@@ -20,6 +20,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.datastore import StoredConfigurationError
 from agent.core.dispatch import IncompleteError
 from agent.licensing.profile import ProfileError
+from agent.netconf.settings import SettingsError
 from agent.restconf.listen import ListenError
 from agent.store.errors import JournalDamaged, StoreError, UserError
 from agent.store.folder import StateFolder, StateFolderError
@@ -38,6 +39,7 @@ _EXPECTED = (
     StoredConfigurationError,
     IncompleteError,
     ListenError,
+    SettingsError,
     OSError,
     UnicodeDecodeError,
 )
@@ -122,6 +124,15 @@ def add_trust_anchors(state_dir: Path, files: list[Path]) -> int:
     return len(anchors)
 
 
+def new_host_key(state_dir: Path) -> str:
+    """Give a state folder another SSH host key; returns its fingerprint. Raises Failed."""
+    with explained():
+        folder = StateFolder.open(state_dir)
+        keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
+        keys.create_host_key()
+        return setup.host_key_fingerprint(keys)
+
+
 class Checked(NamedTuple):
     """What a state folder holds, all of it as it was written."""
 
@@ -147,6 +158,8 @@ def run(
     *,
     socket: Path | None,
     socket_group: str | None,
+    netconf_socket: Path | None = None,
+    pam: str | None = None,
     lab_clock_rate: float | None,
     lab_clock_start: float | None,
     log_level: str,
@@ -155,7 +168,7 @@ def run(
     yang: Sequence[Path] = (),
     yang_path: Sequence[Path] = (),
 ) -> None:
-    """Serve until SIGTERM or SIGINT; prints the ready line. Raises Failed."""
+    """Serve until SIGTERM or SIGINT; SIGHUP takes up new keys. Prints the ready line. Raises Failed."""
     output = sys.__stdout__
     if output is None:
         # the first file that is opened would take its place
@@ -165,8 +178,8 @@ def run(
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(level=_LEVELS[log_level.lower()], stream=sys.stderr, format=form)
     # blocked before any thread is made: all inherit it, and only the main thread takes the signal
-    ending = {signal.SIGTERM, signal.SIGINT}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)
+    taken = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     with explained():
         config = RunConfig(
             state_dir,
@@ -174,6 +187,8 @@ def run(
             Address.parse(restconf, "--restconf"),
             socket=socket,
             socket_group=socket_group,
+            netconf_socket=netconf_socket,
+            pam=pam,
             lab_clock_rate=lab_clock_rate,
             lab_clock_start=lab_clock_start,
             files=files,
@@ -192,7 +207,8 @@ def run(
         # past Python's buffer, which would be written again at the end
         os.write(output.fileno(), json.dumps(ready).encode() + b"\n")
         agent.check_reports()
-        signal.sigwait(ending)
+        while signal.sigwait(taken) == signal.SIGHUP:
+            agent.reload()
     except OSError as error:
         raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
     finally:

@@ -281,6 +281,11 @@ def host_public_key(keys: Keystore) -> str:
     return form.decode("ascii")
 
 
+def host_key_fingerprint(keys: Keystore) -> str:
+    """ "SHA256:…" of the SSH host key, as ssh-keygen -l prints it."""
+    return _ssh_fingerprint(host_public_key(keys))
+
+
 def _ssh_fingerprint(line: str) -> str:
     digest = hashlib.sha256(base64.b64decode(line.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")

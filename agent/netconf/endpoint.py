@@ -23,15 +23,12 @@ from agent.core.streams import Subscription
 from agent.core.view import mode_of
 from agent.errors import Error, RequestError
 from agent.netconf import messages
-from agent.netconf.framing import ProtocolError
+from agent.netconf.framing import MESSAGE_LIMIT, ProtocolError
 from agent.netconf.messages import CloseSession, Rpc
 from agent.netconf.session import HelloReceived, LongMessage, NetconfSession
 from agent.netconf.subscriptions import Delivery, already_subscribed
 
 log = logging.getLogger(__name__)
-
-HELLO_TIMEOUT = 30.0
-"""Seconds that a client has to send its hello."""
 
 HIGH_WATER = 512 * 1024
 """Octets that may wait in the channel before the endpoint stops producing."""
@@ -101,14 +98,18 @@ class Endpoint:
         source_host: str,
         capabilities: Sequence[str],
         transport: str = "netconf-ssh",
-        hello_timeout: float = HELLO_TIMEOUT,
+        hello_timeout: float,
+        idle_timeout: float = 0,
+        message_limit: int = MESSAGE_LIMIT,
     ) -> None:
+        """Times are in seconds; an `idle_timeout` of 0 is none. `message_limit` is in octets."""
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._session = dispatch.sessions.open(user, transport, source_host, end=self.end)
-        self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities)
+        self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities, limit=message_limit)
         self._hello_timeout = hello_timeout
+        self._idle_timeout = idle_timeout
         self._task: asyncio.Task[Any] | None = None
         self._delivery: asyncio.Task[None] | None = None
         self._outgoing = asyncio.Lock()
@@ -218,7 +219,15 @@ class Endpoint:
             # what has come meanwhile may be handed over within this call
             self._paused = False
             self._channel.resume_reading()
-        await self._more.wait()
+        greeted = self._protocol.greeted
+        timer = None
+        if self._idle_timeout and greeted:
+            timer = self._loop.call_later(self._idle_timeout, self._finish, "timeout")
+        try:
+            await self._more.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
         self._idle = False
 
     async def _answer(self, rpc: Rpc, *, long: bool = False) -> None:

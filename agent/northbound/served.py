@@ -11,6 +11,7 @@ from agent.core.schema import Schema
 from agent.core.streams import STATE as STREAMS
 from agent.northbound import library
 from agent.northbound.rows import STATE_INFO
+from agent.northbound.servers import SERVER
 from agent.northbound.settings import CONFIG
 from agent.northbound.site import SiteModules
 from agent.northbound.system import SERVES
@@ -172,7 +173,7 @@ CONSTANT: dict[str, str] = NEVER | {
 """What is served and always the same or never shown, by the path of its root, with the reason."""
 
 
-CONFIGURED = (CONFIG, NACM)
+CONFIGURED = (CONFIG, SERVER, NACM)
 """Roots of the configuration that means something here."""
 
 

@@ -40,7 +40,7 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         self._connection.channels.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
-        self._connection.channels.discard(self)
+        self._connection.channel_gone(self)
         self._channel = None
         if self._endpoint is not None:
             self._endpoint.connection_lost()
@@ -67,13 +67,19 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             channel.exit(1)
             return
         shared = self._shared
-        self._endpoint = Endpoint(
-            shared.dispatch,
+        # asked again: several channels may have been opened before the first of them became a session
+        full = shared.serving.full(self._user)
+        if full is not None:
+            log.warning("session of %s from %s refused: %s", self._user.name, self._connection.source, full)
+            channel.write_stderr(full.encode() + b"\r\n")
+            channel.exit(1)
+            return
+        self._endpoint = shared.serving.endpoint(
             self,
             self._user,
             source_host=self._connection.source,
-            capabilities=shared.capabilities,
-            hello_timeout=shared.hello_timeout,
+            transport="netconf-ssh",
+            idle_time=self._connection.idle_time,
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
         shared.channels.add(self)
@@ -133,5 +139,10 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             self._channel.resume_reading()
 
     def close(self) -> None:
-        if self._channel is not None:
+        if self._channel is None:
+            return
+        if self.buffered or self._lost:
             self._channel.abort()
+        else:
+            # without an exit status OpenSSH's client reports a failure, 255
+            self._channel.exit(0)

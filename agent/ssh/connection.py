@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 import logging
 
 import asyncssh
 
-from agent.core.dispatch import Dispatch
 from agent.core.sessions import Authenticator, User
+from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.serving import Serving
+from agent.ssh.access import Access
 from agent.ssh.channel import NetconfChannel
 from agent.ssh.keys import KeyTextError, load_authorized
-from agent.ssh.limits import FailureLimit, WaitingLimit
 from agent.ssh.outgoing import Outgoing
 
 log = logging.getLogger(__name__)
@@ -26,27 +28,32 @@ ATTEMPTS = 6
 
 LONGEST_PASSWORD = 1024
 
+Challenge = tuple[str, str, str, list[tuple[str, bool]]]
+"""Title, instruction, language, and prompts with whether the answer is shown (RFC 4256 section 3.2)."""
+
 
 @dataclass(eq=False, slots=True)
 class Shared:
     """What all connections of one listener have in common."""
 
-    dispatch: Dispatch
+    serving: Serving
     authenticator: Authenticator
     executor: Executor
-    capabilities: tuple[str, ...]
-    hello_timeout: float
     failures: FailureLimit
     waiting: WaitingLimit
     connections: set[Connection]
     channels: set[NetconfChannel]
+    access: Access
 
 
 class Connection(asyncssh.SSHServer):
     """asyncssh's callbacks for one connection."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, *, called: bool = False, idle_time: float | None = None) -> None:
+        """`called`: the device has dialled, and the connection ends with its last session."""
         self._shared = shared
+        self._called = called
+        self.idle_time = idle_time
         self._users: dict[str, User] = {}
         self._attempts = 0
         self._waiting = False
@@ -69,6 +76,8 @@ class Connection(asyncssh.SSHServer):
         self._outgoing = Outgoing(conn._transport, self._emptied)  # type: ignore[arg-type]
         conn._transport = self._outgoing  # type: ignore[assignment]
         conn.resume_writing = self._emptied  # type: ignore[method-assign]
+        self._take_keys = conn.validate_public_key
+        conn.validate_public_key = self._modern_keys  # type: ignore[method-assign]
         self._shared.connections.add(self)
         self._waiting = self._shared.waiting.enter(self.source)
         if not self._waiting:
@@ -91,6 +100,12 @@ class Connection(asyncssh.SSHServer):
         if self._ssh is not None:
             self._ssh.close()
 
+    def channel_gone(self, channel: NetconfChannel) -> None:
+        """A channel has ended."""
+        self.channels.discard(channel)
+        if self._called and not self.channels:
+            self.close()
+
     def _emptied(self) -> None:
         for channel in tuple(self.channels):
             channel.emptied()
@@ -103,13 +118,34 @@ class Connection(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         self._logged_in()
 
-    def public_key_auth_supported(self) -> bool:
-        # asked whenever a failure is answered. paramiko, and so ncclient, then asks for the authentication service
-        # again, which OpenSSH accepts and asyncssh does not. The channel is encrypted and nobody logged in at this
-        # point, and asyncssh takes the permission back on success, so that nothing is opened by it.
+    async def begin_auth(self, username: str) -> bool:
+        """Asked for each name that a client gives, before anything is tried for it."""
+        loop = asyncio.get_running_loop()
+        user = await loop.run_in_executor(self._shared.executor, self._shared.authenticator.user, username)
+        if user is not None:
+            # no more than who it would be: a session needs the name to have been authenticated
+            self._users[username] = user
+        if self._ssh is not None:
+            known = self._shared.access.authorities(username) if user is not None else asyncssh.SSHAuthorizedKeys()
+            self._ssh.set_authorized_keys(known)
+        return True
+
+    def _permit_service(self) -> None:
+        # paramiko, and so ncclient, asks for the authentication service again after a failure, which OpenSSH accepts
+        # and asyncssh does not. The channel is encrypted and nobody logged in at this point, and asyncssh takes the
+        # permission back on success, so that nothing is opened by it.
         if self._ssh is not None:
             self._ssh._next_service = b"ssh-userauth"
+
+    def public_key_auth_supported(self) -> bool:
         return True
+
+    async def _modern_keys(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+        """Stands before asyncssh's own check of a key or certificate."""
+        if not self._shared.access.modern(key_data, signature):
+            log.warning("a key of %.64r from %s refused: signed with an algorithm of old", username, self.source)
+            return False
+        return await self._take_keys(username, key_data, msg, signature)
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         loop = asyncio.get_running_loop()
@@ -124,7 +160,18 @@ class Connection(asyncssh.SSHServer):
         return list(authenticator.public_keys(username)), authenticator.user(username)
 
     def password_auth_supported(self) -> bool:
-        return self._attempts < ATTEMPTS
+        # asked whenever a failure is answered
+        self._permit_service()
+        return self._shared.access.passwords and self._attempts < ATTEMPTS
+
+    def kbdint_auth_supported(self) -> bool:
+        return self.password_auth_supported()
+
+    def get_kbdint_challenge(self, username: str, lang: str, submethods: str) -> Challenge:  # noqa: ARG002
+        return "", "", "", [("Password: ", False)]
+
+    async def validate_kbdint_response(self, username: str, responses: Sequence[str]) -> bool:
+        return len(responses) == 1 and await self.validate_password(username, responses[0])
 
     async def validate_password(self, username: str, password: str) -> bool:
         shared = self._shared
@@ -151,6 +198,10 @@ class Connection(asyncssh.SSHServer):
         user = None if ssh is None else self._users.get(str(ssh.get_extra_info("username")))
         if user is None or len(self.channels) >= CHANNELS:
             return False
+        full = self._shared.serving.full(user)
+        if full is not None:
+            log.warning("session of %s from %s refused: %s", user.name, self.source, full)
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, full)
         return NetconfChannel(self, self._shared, user)
 
 

@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 import logging
 import socket
+from typing import Any, cast
 
 import asyncssh
 
-from agent.core.dispatch import Dispatch
 from agent.core.sessions import Authenticator
-from agent.netconf.endpoint import HELLO_TIMEOUT
-from agent.netconf.session import capabilities
+from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.serving import Serving
+from agent.netconf.settings import Listener, ServerSettings, SettingsError
+from agent.ssh.access import SIGNATURES, Access
 from agent.ssh.connection import Connection, Shared
-from agent.ssh.keys import load_host_key
-from agent.ssh.limits import FailureLimit, WaitingLimit
+from agent.ssh.keys import KeyTextError, load_host_key
 
 log = logging.getLogger(__name__)
 
-LOGIN_TIMEOUT = 30.0
 KEEPALIVE = 30.0
 """Seconds of silence after which a peer is asked whether it is still there; three unanswered questions end it."""
 
@@ -47,96 +47,126 @@ CIPHERS = (
     "aes128-ctr",
 )
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
-SIGNATURES = (
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
 STOP_TIMEOUT = 2.0
 """Seconds that sessions, then connections, have for an orderly end before they are cut."""
 
 
 class SshServer:
-    """NETCONF over SSH on one address. All methods belong to one event loop.
+    """NETCONF over SSH, on any number of addresses. All methods belong to one event loop.
 
-    `host_keys` are private keys as text (`keys.new_host_key`). `announce` defaults to `session.capabilities`.
+    `host_keys` are private keys as text (`keys.new_host_key`).
     """
 
     def __init__(
         self,
-        dispatch: Dispatch,
+        serving: Serving,
         authenticator: Authenticator,
         host_keys: Sequence[bytes],
         *,
-        announce: Sequence[str] | None = None,
-        hello_timeout: float = HELLO_TIMEOUT,
-        login_timeout: float = LOGIN_TIMEOUT,
         failures: FailureLimit | None = None,
         waiting: WaitingLimit | None = None,
     ) -> None:
         self._host_keys = [load_host_key(text) for text in host_keys]
-        self._login_timeout = login_timeout
         # two at a time: guessing passwords must not take the machine's cores from what it is for
         self._executor = ThreadPoolExecutor(2, thread_name_prefix="ssh-login")
         self._shared = Shared(
-            dispatch=dispatch,
+            serving=serving,
             authenticator=authenticator,
             executor=self._executor,
-            capabilities=capabilities(dispatch.schema) if announce is None else tuple(announce),
-            hello_timeout=hello_timeout,
             failures=failures or FailureLimit(),
             waiting=waiting or WaitingLimit(),
             connections=set(),
             channels=set(),
+            access=Access(),
         )
-        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._acceptors: set[asyncssh.SSHAcceptor] = set()
+        self._stopped = False
 
-    async def start(self, host: str, port: int, bound: socket.socket | None = None) -> tuple[str, int]:
-        """Listen; returns the address, with the port that the kernel chose for 0. `bound` is a listening socket that
-        is used instead of host and port. Raises OSError."""
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen on one address; returns it, with the port that the kernel chose for 0. Raises OSError."""
+        return _address(await self._accept(host=host, port=port))
+
+    async def listen(self, bound: socket.socket) -> Listener:
+        """Listen on a socket too; it belongs to the listener from now on."""
+        return await self._accept(sock=bound)
+
+    def check(self, settings: ServerSettings) -> None:
+        """Whether it can work with them. Any thread. Raises SettingsError."""
+        try:
+            Access.of(settings.ssh)
+        except KeyTextError as error:
+            raise SettingsError(f"ssh trusted-user-key: {error}") from None
+
+    def configure(self, settings: ServerSettings) -> None:
+        """Take other settings; whoever begins to log in from now on meets them."""
+        self._shared.access = Access.of(settings.ssh)
+        self._shared.serving.limits = settings.limits
+        for acceptor in self._acceptors:
+            acceptor.update(login_timeout=settings.limits.login_time)
+
+    def use_host_keys(self, host_keys: Sequence[bytes]) -> None:
+        """Show other host keys to connections from now on; those that stand are not touched. Raises KeyTextError."""
+        self._host_keys = [load_host_key(text) for text in host_keys]
+        for acceptor in self._acceptors:
+            acceptor.update(server_host_keys=self._host_keys)
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "server_factory": lambda: Connection(self._shared),
+            "server_host_keys": self._host_keys,
+            "server_version": "netconf",
+            "kex_algs": KEX,
+            "encryption_algs": CIPHERS,
+            "mac_algs": MACS,
+            "compression_algs": ("none",),
+            "signature_algs": SIGNATURES,
+            "login_timeout": self._shared.serving.limits.login_time,
+            "keepalive_interval": KEEPALIVE,
+            "keepalive_count_max": 3,
+            "host_based_auth": False,
+            "gss_host": None,
+            "agent_forwarding": False,
+            "x11_forwarding": False,
+            "allow_pty": False,
+            "line_editor": False,
+            "allow_scp": False,
+            "encoding": None,
+            # a file of the administrator's own SSH client or server has no say here
+            "config": None,
+        }
+
+    async def call(self, connected: socket.socket, idle_time: float | None) -> bool:
+        """Serve a connection that the device has opened, to its end; whether the client logged in."""
+        options = self._options()
+        options["server_factory"] = lambda: Connection(self._shared, called=True, idle_time=idle_time)
+        try:
+            connection = await asyncssh.run_server(connected, **options)
+        except (asyncssh.Error, OSError) as error:
+            log.info("a called client is gone: %s", error)
+            return False
+        await connection.wait_closed()
+        return True
+
+    async def _accept(self, **where: Any) -> asyncssh.SSHAcceptor:
         # its own log has a dozen lines a connection; what matters is logged here, in our words
         asyncssh.set_log_level(logging.WARNING)
-        self._acceptor = await asyncssh.listen(
-            host if bound is None else "",
-            port if bound is None else 0,
-            sock=bound,
-            server_factory=lambda: Connection(self._shared),
-            server_host_keys=self._host_keys,
-            server_version="netconf",
-            kex_algs=KEX,
-            encryption_algs=CIPHERS,
-            mac_algs=MACS,
-            compression_algs=("none",),
-            signature_algs=SIGNATURES,
-            login_timeout=self._login_timeout,
-            keepalive_interval=KEEPALIVE,
-            keepalive_count_max=3,
-            host_based_auth=False,
-            gss_host=None,
-            agent_forwarding=False,
-            x11_forwarding=False,
-            allow_pty=False,
-            line_editor=False,
-            allow_scp=False,
-            encoding=None,
-            reuse_address=True,
-            # a file of the administrator's own SSH client or server has no say here
-            config=None,
-        )
-        address = self._acceptor.get_addresses()[0]
-        return str(address[0]), int(address[1])
+        acceptor = await asyncssh.listen(**where, **self._options(), reuse_address=True)
+        self._acceptors.add(acceptor)
+        return acceptor
+
+    def unlisten(self, listener: Listener) -> None:
+        """Take no more connections there; those that stand go on."""
+        acceptor = cast(asyncssh.SSHAcceptor, listener)
+        self._acceptors.discard(acceptor)
+        acceptor.close()
 
     async def stop(self) -> None:
         """Stop listening, end all sessions, close all connections: within twice STOP_TIMEOUT."""
-        if self._acceptor is None:
+        if self._stopped:
             return
-        acceptor, self._acceptor = self._acceptor, None
-        acceptor.close()
+        self._stopped = True
+        for acceptor in tuple(self._acceptors):
+            self.unlisten(acceptor)
         channels = tuple(self._shared.channels)
         for channel in channels:
             channel.end("other")
@@ -152,3 +182,8 @@ class SshServer:
             connection.abort()
         await asyncio.sleep(0)
         self._executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _address(acceptor: asyncssh.SSHAcceptor) -> tuple[str, int]:
+    address = acceptor.get_addresses()[0]
+    return str(address[0]), int(address[1])

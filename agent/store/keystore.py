@@ -175,11 +175,15 @@ class Keystore:
         if DEVICE not in present:
             self.create_signing_key(DEVICE)
         if SSH_HOST not in present:
-            self.put(SSH_HOST, _pem(ed25519.Ed25519PrivateKey.generate(), serialization.PrivateFormat.OpenSSH))
+            self.create_host_key()
         if TLS not in present:
             self.put(TLS, _pem(ec.generate_private_key(ec.SECP256R1()), serialization.PrivateFormat.PKCS8))
         if JOURNAL not in present:
             self.put(JOURNAL, secrets.token_bytes(32))
+
+    def create_host_key(self) -> None:
+        """Make an ed25519 key as SSH host key, in place of an earlier one. Raises KeystoreError."""
+        self.put(SSH_HOST, _pem(ed25519.Ed25519PrivateKey.generate(), serialization.PrivateFormat.OpenSSH))
 
     def create_signing_key(self, name: str) -> None:
         """Make a P-256 key as `name`, in place of an earlier one. Raises KeystoreError."""

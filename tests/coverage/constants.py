@@ -38,6 +38,7 @@ SIZES: dict[str, str] = {
     },
     f"{STATE_INFO}/factory-purchase (many)": _ONE_UDI,
     f"{STATE_INFO}/factory-purchase/basic-license-info (none)": "without a purchase the entry itself is absent",
+    "/slp-agent:netconf-server/call-home/netconf-client/endpoint (none)": "a client has at least one",
     f"{STATE_INFO}/usage (none)": "an entry for each licence of the catalogue, and a catalogue is never empty",
     **{
         f"{STATE_INFO}/policy/slp-agent:attribute-source ({size})": "an entry for each attribute of a policy"

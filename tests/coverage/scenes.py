@@ -108,6 +108,59 @@ def settings(stage: Stage) -> None:
     assert stage.configure({})
 
 
+def serving(stage: Stage) -> None:
+    """Every setting of the NETCONF server, set and set otherwise; then none. Nothing listens on this stage."""
+    strategies = ("first-listed", "last-connected", "random-selection")
+    for number, transport in enumerate(("ssh", "tls", "ssh"), 1):
+        names = [f"{transport} {each}" for each in range(number)]
+        fingerprint = f"04:{number:02x}" + ":00" * 31
+        maps = [
+            {"id": 10 * number + each, "fingerprint": fingerprint, "map-type": f"ietf-x509-cert-to-name:{kind}"}
+            for each, kind in enumerate(("specified", "san-any", "common-name")[:number])
+        ]
+        maps[0]["name"] = f"user{number}"
+        anchor = f"2026-11-{number:02d}T00:00:00+00:00"
+        periodic = {"period": number, "anchor-time": anchor, "idle-timeout": number}
+        strategy = {
+            "start-with": strategies[number - 1],
+            "max-wait": number,
+            "max-attempts": number,
+            "longest-delay": number,
+        }
+        hosts = [{"name": each, "address": f"host{number}.example", "port": 4000 + number} for each in names]
+        ways: list[Tree] = [{"connection-type": "periodic", "periodic": periodic}, {"connection-type": "persistent"}]
+        client: Tree = {"transport": transport, "endpoint": hosts, "reconnect-strategy": strategy}
+        config: Tree = {
+            "listen": {
+                "endpoint": [
+                    {"name": each, "transport": transport, "address": f"192.0.2.{number}", "port": 8000 + place}
+                    for place, each in enumerate(names, number)
+                ]
+            },
+            "limits": {
+                "login-time": number,
+                "hello-time": number,
+                "idle-time": number,
+                "sessions": 100 * number,
+                "sessions-per-user": 50 * number,
+                "message-size": 65536 * number,
+            },
+            "ssh": {
+                "password-authentication": number == 1,
+                "trusted-user-key": [{"name": each, "public-key": f"ssh-ed25519 {number}"} for each in names],
+                "user": [{"name": each, "principal": ["a", "b"][:place]} for place, each in enumerate(names)],
+            },
+            "tls": {
+                "trust-anchor": [{"name": each, "certificate": f"PEM {number}"} for each in names],
+                "cert-maps": {"cert-to-name": maps},
+            },
+            "call-home": {"netconf-client": [{"name": each, **client, **ways[number == 1]} for each in names]},
+        }
+        assert stage.serve(config)
+        stage.server()
+    assert stage.serve({})
+
+
 def unregistered(stage: Stage) -> None:
     """What needs a registration is refused before there is one; a first one is asked for in all ways."""
     number = index(stage)
@@ -391,7 +444,7 @@ def lives() -> Iterator[tuple[str, tuple[Callable[[Stage], None], ...]]]:
     for old, new in OTHER.items():
         assert old in other, old
         other = other.replace(old, new)
-    begin = (settings, unregistered, first, registered, files, network, access, reporting)
+    begin = (settings, serving, unregistered, first, registered, files, network, access, reporting)
     yield text, (*begin, post_paid, troubles, outages)
     yield other, (*begin, reservations, troubles, outages)
     yield SMALL, (small,)

@@ -22,11 +22,12 @@ from agent.core.hub import Event
 from agent.core.schema import Node
 from agent.core.sessions import User
 from agent.core.tree import Tree
+from agent.netconf.serving import Serving
+from agent.netconf.thread import LoopThread
 from agent.restconf.listen import Local
 from agent.restconf.server import Server
 from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from tests.coverage import published
 from tests.coverage.libyang import OURS, Libyang
 from tests.coverage.seen import Seen
@@ -88,8 +89,10 @@ class Stage(Rig):
 
     def begin(self) -> None:
         super().begin()
-        self._ssh = SshThread(SshServer(self.dispatch, Accounts(), [HOST_KEY], announce=self.agent.announced))
-        self._address = self._ssh.start("127.0.0.1", 0)
+        self._thread = LoopThread()
+        self._thread.start()
+        self._ssh = SshServer(Serving(self.dispatch, announce=self.agent.announced), Accounts(), [HOST_KEY])
+        self._address = self._thread.call(self._ssh.start("127.0.0.1", 0))
         self._server = Server(self.dispatch, Accounts(), local=Local(self.path / "http", lambda _: self._caller))
         self._server.start()
         # what the start told went out before anyone was connected; a subscriber of the hub heard it
@@ -105,7 +108,8 @@ class Stage(Rig):
         self._http.clear()
         self._clients.clear()
         self._server.stop()
-        self._ssh.stop()
+        self._thread.call(self._ssh.stop())
+        self._thread.end()
 
     def end(self) -> None:
         self.close()
@@ -179,6 +183,16 @@ class Stage(Rig):
         """Put `config` in the place of all of /licensing/config, by NETCONF; False where that is refused."""
         return is_ok(self._edit(config, "replace"))
 
+    def serve(self, config: Tree) -> bool:
+        """Put `config` in the place of all of /netconf-server, by NETCONF; False where that is refused."""
+        server = self._element("slp-agent:netconf-server", config, "")
+        server.set(f"{{{NC}}}operation", "replace")
+        target = "<target><running/></target>"
+        text = etree.tostring(server).decode()
+        reply = self._client(ADMIN).rpc(f"<edit-config>{target}<config>{text}</config></edit-config>")
+        self._hear()
+        return is_ok(reply)
+
     def _edit(self, config: Tree, operation: str) -> Any:
         document = {LICENSING: {"config": config}}
         licensing = self._element(LICENSING, document[LICENSING], "")
@@ -194,7 +208,11 @@ class Stage(Rig):
         prefix, _, name = member.rpartition(":")
         module = prefix or module
         namespace = self.dispatch.schema.modules[module].namespace
-        made = etree.Element(f"{{{namespace}}}{name}", nsmap={None: namespace})
+        names: dict[str | None, str] = {None: namespace}
+        identity = value.partition(":")[0] if isinstance(value, str) else ""
+        if identity in self.dispatch.schema.modules:
+            names[identity] = self.dispatch.schema.modules[identity].namespace
+        made = etree.Element(f"{{{namespace}}}{name}", nsmap=names)
         if isinstance(value, dict):
             for child, below in value.items():
                 for each in below if isinstance(below, list) else [below]:
@@ -231,6 +249,19 @@ class Stage(Rig):
         return dict(by_netconf[LICENSING]["state"]["state-info"])
 
     look = info
+
+    def server(self) -> Tree:
+        """/netconf-server, as a reader gets it by NETCONF and by RESTCONF: both say the same."""
+        member = "slp-agent:netconf-server"
+        node = self.dispatch.schema.root.by_member(member)
+        assert node is not None
+        space = self.dispatch.schema.modules["slp-agent"].namespace
+        reply = self._client(READER).rpc(f'<get><filter><netconf-server xmlns="{space}"/></filter></get>')
+        tree = self._see(self.checker.config(_data(reply), "xml"), "get, xml", partial=True)
+        text = self._request("GET", f"data/{member}", READER)
+        assert tree == self._see(self.checker.config(text, "json"), "GET, json", partial=True)
+        self.seen.add(tree[member], node)
+        return dict(tree[member])
 
     def _see(self, tree: Tree, what: str, partial: bool = False) -> Tree:
         self._check(tree)

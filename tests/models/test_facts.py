@@ -9,6 +9,7 @@ import oopt_gnpy_libyang as libyang
 import pytest
 from yangson import DataModel
 
+from agent.core.reftypes import IdentityRef
 from agent.core.schema import Node, Schema
 from agent.core.types import Enumeration, InvalidValue
 from tests.models import facts
@@ -111,6 +112,8 @@ SAMPLES = (
     "2026-11-24T00:00:00+00:00",
     "00:11:22:33:44:55",
     "x:y",
+    "192.0.2.1",
+    "65536",
     "00000000-0000-0000-0000-000000000000",
     "0" * 64,
 )
@@ -121,6 +124,8 @@ def sample(node: Node) -> Any:
     kind = node.type
     if isinstance(kind, Enumeration):
         return next(iter(kind.values))
+    if isinstance(kind, IdentityRef):
+        return min(kind.allowed)
     assert kind is not None
     for text in SAMPLES:
         try:

@@ -16,9 +16,11 @@ from lxml import etree
 import paramiko
 
 from agent.core.sessions import Authenticator
+from agent.netconf.serving import Serving
+from agent.netconf.settings import Limits, ServerSettings
+from agent.netconf.thread import LoopThread
 from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from tests.toy.build import PASSWORDS, Toy, Users
 
 NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
@@ -36,15 +38,26 @@ HOST_KEY = new_host_key()
 class Server:
     """The toy behind SSH on a port that the kernel chose."""
 
-    def __init__(self, toy: Toy, users: Authenticator | None = None, **options: Any) -> None:
+    def __init__(
+        self, toy: Toy, users: Authenticator | None = None, limits: Limits | None = None, **options: Any
+    ) -> None:
         self.toy = toy
         self.users = users or Users()
-        self.ssh = SshServer(toy.dispatch, self.users, [HOST_KEY], **options)
-        self.thread = SshThread(self.ssh)
-        self.host, self.port = self.thread.start("127.0.0.1", 0)
+        self.ssh = SshServer(Serving(toy.dispatch, limits=limits), self.users, [HOST_KEY], **options)
+        self.thread = LoopThread()
+        self.thread.start()
+        self.host, self.port = self.thread.call(self.ssh.start("127.0.0.1", 0))
 
     def stop(self) -> None:
-        self.thread.stop()
+        if self.thread.running:
+            self.thread.call(self.ssh.stop())
+            self.thread.end()
+
+    def configure(self, settings: ServerSettings) -> None:
+        async def take() -> None:
+            self.ssh.configure(settings)
+
+        self.thread.call(take())
 
     @contextmanager
     def client(self, hello: bytes | None = HELLO_11, user: str = "ada") -> Iterator[Client]:

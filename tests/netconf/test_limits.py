@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.ssh.limits import FailureLimit, WaitingLimit
+from agent.netconf.limits import FailureLimit, WaitingLimit
 
 
 def test_failures_block_one_source_until_the_window_has_passed() -> None:

@@ -13,9 +13,10 @@ import paramiko
 import pytest
 
 from agent.netconf.framing import MESSAGE_LIMIT
-from agent.ssh.limits import FailureLimit, WaitingLimit
+from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.serving import Serving
+from agent.netconf.settings import Limits
 from agent.ssh.server import SshServer
-from agent.ssh.thread import SshThread
 from tests.netconf.support import (
     HELLO_10,
     HELLO_11,
@@ -165,7 +166,7 @@ def test_silent_peers_block_nobody(server: Server) -> None:
 
 def test_silent_peers_are_sent_away(toy: Toy) -> None:
     """The login and hello timeouts: whoever says nothing is disconnected."""
-    server = Server(toy, login_timeout=0.3, hello_timeout=0.3)
+    server = Server(toy, limits=Limits(login_time=0.3, hello_time=0.3))
     try:
         with socket.create_connection((server.host, server.port), WAIT) as silent:
             assert silent.recv(100).startswith(b"SSH-2.0-")
@@ -535,10 +536,10 @@ def test_stop_is_clean_and_quick(toy: Toy) -> None:
 
 
 def test_a_port_in_use(server: Server, toy: Toy) -> None:
-    second = SshThread(SshServer(toy.dispatch, server.users, [HOST_KEY]))
+    second = SshServer(Serving(toy.dispatch), server.users, [HOST_KEY])
     with pytest.raises(OSError, match="in use"):
-        second.start(server.host, server.port)
-    second.stop()
+        server.thread.call(second.start(server.host, server.port))
+    server.thread.call(second.stop())
 
 
 def test_a_change_of_keys(server: Server, toy: Toy) -> None:

@@ -334,6 +334,7 @@ COMMANDS = (
     "init",
     "run",
     "check",
+    "host-key",
     "user add",
     "trust-anchor add",
     "user passwd",

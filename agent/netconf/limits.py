@@ -1,4 +1,4 @@
-"""Limits by source address: failed logins, and connections that have not logged in yet. No SSH, no clock in here."""
+"""Limits by source address: failed logins, and connections that have not logged in yet. No socket, no clock in here."""
 
 from __future__ import annotations
 

@@ -1,0 +1,208 @@
+"""Where NETCONF is served: the listening sockets, and which transport has which. No protocol in here.
+
+Sockets are bound when a change is prepared, on the core thread, so that an address that cannot be taken is refused
+before anything has changed; everything else happens on the thread of the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+import logging
+import socket
+from typing import Protocol
+
+from agent.clock import Clock
+from agent.core.providers import Prepared
+from agent.netconf.callhome import Caller
+from agent.netconf.local import LocalServer
+from agent.netconf.settings import Listener, ServerSettings, SettingsError
+from agent.netconf.thread import LoopThread
+from agent.restconf.listen import ListenError, bind_tcp
+from agent.ssh.server import SshServer
+from agent.tls.server import TlsServer
+
+log = logging.getLogger(__name__)
+
+APPLY_LIMIT = 5.0
+STOP_LIMIT = 6.0
+"""Seconds that other settings, and the end, may take before they are no longer waited for."""
+
+Address = tuple[str, int]
+
+
+class TransportServer(Protocol):
+    """One transport's server. All calls but `check` come from the event loop's thread."""
+
+    def check(self, settings: ServerSettings) -> None:
+        """Raises SettingsError where it cannot work with them. Any thread."""
+        ...
+
+    def configure(self, settings: ServerSettings) -> None:
+        """Take other settings, which `check` has passed, for whoever connects from now on."""
+        ...
+
+    async def listen(self, bound: socket.socket) -> Listener:
+        """Take connections from this listening socket, which belongs to the transport from now on."""
+        ...
+
+    def unlisten(self, listener: Listener) -> None:
+        """Take no more from there; connections that stand go on."""
+        ...
+
+    async def call(self, connected: socket.socket, idle_time: float | None) -> bool:
+        """Serve a connection that the device has opened, to its end; whether the client logged in."""
+        ...
+
+    async def stop(self) -> None:
+        """End all sessions and connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """One listening socket; the transport works on a copy, so that it can pass to another without a gap."""
+
+    socket: socket.socket
+    transport: str
+    listener: Listener
+
+
+class Listeners:
+    """Joins sockets and transports, from `start` to `stop`."""
+
+    def __init__(self, ssh: SshServer, tls: TlsServer, clock: Clock, local: LocalServer | None = None) -> None:
+        self._local = local
+        self._clock = clock
+        self._callers: dict[str, Caller] = {}
+        self._thread = LoopThread()
+        self._ssh = ssh
+        self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
+        self._open: dict[Address, _Open] = {}
+
+    def start(self, first: socket.socket, settings: ServerSettings, local: socket.socket | None = None) -> Address:
+        """Serve SSH on `first` and local users on `local`, for good, and what the settings name.
+
+        Returns the first one's address.
+
+        An address of the settings that cannot be taken is logged. Raises OSError, SettingsError.
+        """
+        for server in self._servers.values():
+            server.check(settings)
+        address = first.getsockname()[:2]
+        bound: dict[Address, socket.socket] = {}
+        for one in settings.listen:
+            try:
+                bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
+            except ListenError as error:
+                log.error("%s; the agent runs without it", error)
+        self._thread.start()
+        try:
+            self._thread.call(self._ssh.listen(first))
+            if self._local is not None and local is not None:
+                self._thread.call(self._local.listen(local))
+            self._thread.call(self._take(settings, bound))
+        except BaseException:
+            self._thread.end()
+            raise
+        return str(address[0]), int(address[1])
+
+    def prepare(self, settings: ServerSettings) -> Prepared:
+        """Bind what is new. Raises SettingsError; nothing has changed then."""
+        for server in self._servers.values():
+            server.check(settings)
+        bound: dict[Address, socket.socket] = {}
+        try:
+            for one in settings.listen:
+                if (one.address, one.port) not in self._open:
+                    bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
+        except ListenError as error:
+            _close(tuple(bound.values()))
+            raise SettingsError(str(error)) from None
+        return _Change(self, settings, bound)
+
+    def apply(self, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
+        """Put prepared settings into effect; what goes wrong is logged."""
+        try:
+            self._thread.call(self._take(settings, bound), APPLY_LIMIT)
+        except Exception:
+            log.exception("the NETCONF server could not take all of its settings")
+
+    def use_host_keys(self, host_keys: Sequence[bytes]) -> None:
+        """Have SSH show other host keys to new connections. Raises ValueError where one cannot be read."""
+        self._thread.call(self._show(host_keys), APPLY_LIMIT)
+
+    async def _show(self, host_keys: Sequence[bytes]) -> None:
+        self._ssh.use_host_keys(host_keys)
+
+    def stop(self) -> None:
+        """End all sessions, and the thread."""
+        if not self._thread.running:
+            return
+        try:
+            self._thread.call(self._stop(), STOP_LIMIT)
+        finally:
+            self._thread.end()
+
+    async def _take(self, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
+        for server in self._servers.values():
+            server.configure(settings)
+        wanted = {(one.address, one.port): one.transport for one in settings.listen}
+        for address, opened in tuple(self._open.items()):
+            if wanted.get(address) != opened.transport:
+                self._servers[opened.transport].unlisten(opened.listener)
+                del self._open[address]
+                if address in wanted:
+                    bound[address] = opened.socket
+                else:
+                    opened.socket.close()
+        for address, taken in bound.items():
+            transport = wanted[address]
+            listener = await self._servers[transport].listen(taken.dup())
+            self._open[address] = _Open(taken, transport, listener)
+        self._call(settings)
+
+    def _call(self, settings: ServerSettings) -> None:
+        """Call whom the settings name; what has not changed is left alone."""
+        before, self._callers = self._callers, {}
+        for client in settings.call_home:
+            caller = before.pop(client.name, None)
+            if caller is None or caller.client != client:
+                replaced = caller
+                if replaced is not None:
+                    replaced.stop()
+                caller = Caller(client, self._servers[client.transport].call, self._clock)
+                caller.start(after=replaced)
+            self._callers[client.name] = caller
+        for caller in before.values():
+            caller.stop()
+
+    async def _stop(self) -> None:
+        for caller in self._callers.values():
+            caller.stop()
+        _close([one.socket for one in self._open.values()])
+        self._open.clear()
+        for server in self._servers.values():
+            await server.stop()
+        if self._local is not None:
+            await self._local.stop()
+
+
+class _Change:
+    """Sockets that wait for the commit (agent.core.providers.Prepared)."""
+
+    def __init__(self, listeners: Listeners, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
+        self._listeners = listeners
+        self._settings = settings
+        self._bound = bound
+
+    def apply(self) -> None:
+        self._listeners.apply(self._settings, self._bound)
+
+    def abort(self) -> None:
+        _close(tuple(self._bound.values()))
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        one.close()

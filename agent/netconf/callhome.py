@@ -1,0 +1,147 @@
+"""Call home (RFC 8071): the device opens the TCP connection and is the server on it. When to dial, whom, and how often.
+
+No SSH or TLS in here: `serve` is a transport's way to use a connection that stands. One `Caller` for each client that
+is called, all on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+import logging
+import math
+import random
+import socket
+
+from agent.clock import Clock
+from agent.netconf.settings import CallHome, Endpoint
+
+log = logging.getLogger(__name__)
+
+FIRST_DELAY = 1.0
+"""Seconds before the second round of attempts; each further round waits twice as long, up to the configured limit."""
+
+Serve = Callable[[socket.socket, float | None], Awaitable[bool]]
+"""Serves a connection to its end; tells whether the client logged in. The second value: seconds that it may be idle."""
+
+Dial = Callable[[str, int], Awaitable[socket.socket]]
+"""A TCP connection to a host and port. Raises OSError."""
+
+
+async def dial(host: str, port: int) -> socket.socket:
+    """Connect to the first address of the host that answers. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    problem: OSError | None = None
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        # named as TCP: the event loop sets TCP_NODELAY only then
+        opened = socket.socket(family, kind, protocol)
+        opened.setblocking(False)
+        try:
+            await loop.sock_connect(opened, address)
+        except OSError as error:
+            opened.close()
+            problem = error
+        except BaseException:
+            opened.close()
+            raise
+        else:
+            return opened
+    raise problem or OSError(f"{host} has no address")
+
+
+class Caller:
+    """Keeps one client called, from `start` to `stop`."""
+
+    def __init__(self, client: CallHome, serve: Serve, clock: Clock, *, dial: Dial = dial) -> None:
+        self.client = client
+        self._serve = serve
+        self._clock = clock
+        self._dial = dial
+        self._last: Endpoint | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._serving = False
+        self._stopped = False
+
+    def start(self, after: Caller | None = None) -> None:
+        """Begin; if `after` has a connection that still stands, when that has ended."""
+        self._task = asyncio.get_running_loop().create_task(self._run(None if after is None else after._task))
+
+    def stop(self) -> None:
+        """Dial no more; a connection that stands goes on."""
+        self._stopped = True
+        if self._task is not None and not self._serving:
+            self._task.cancel()
+
+    async def _run(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        try:
+            while not self._stopped:
+                await self._until_due()
+                await self._call()
+        except Exception:
+            log.exception("call home to %s ended by a fault of the agent", self.client.name)
+
+    async def _until_due(self) -> None:
+        """Persistent connections are always due, periodic ones at the next whole multiple of their period."""
+        client = self.client
+        if client.period is None:
+            # a client that logs in and goes again is not called a thousand times a second
+            await asyncio.sleep(0 if self._last is None else FIRST_DELAY)
+            return
+        if self._last is None and client.anchor is None:
+            return
+        now = self._clock.now()
+        due = next_start(now, client.period, now if client.anchor is None else client.anchor)
+        await asyncio.sleep(self._clock.wall_seconds(due - now))
+
+    async def _call(self) -> None:
+        """Try until a client has logged in and gone again."""
+        delay = FIRST_DELAY
+        while not self._stopped:
+            for endpoint in self._order():
+                for _ in range(self.client.attempts):
+                    if await self._attempt(endpoint) or self._stopped:
+                        return
+            # not all at once, where many devices lost the same client
+            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - nothing to guess
+            delay = min(2 * delay, self.client.longest_delay)
+
+    def _order(self) -> Sequence[Endpoint]:
+        endpoints = list(self.client.endpoints)
+        if self.client.start_with == "random-selection":
+            random.shuffle(endpoints)
+        elif self.client.start_with == "last-connected" and self._last in endpoints:
+            at = endpoints.index(self._last)
+            endpoints = endpoints[at:] + endpoints[:at]
+        return endpoints
+
+    async def _attempt(self, endpoint: Endpoint) -> bool:
+        """One connection, to its end. Whether a client logged in on it."""
+        client = self.client
+        where = f"{client.name} at {endpoint.address}:{endpoint.port}"
+        try:
+            async with asyncio.timeout(client.max_wait):
+                connected = await self._dial(endpoint.address, endpoint.port)
+        except (OSError, TimeoutError, UnicodeError) as error:
+            log.info("call home to %s: no connection (%s)", where, error or "no answer")
+            return False
+        log.info("call home to %s: connected", where)
+        self._serving = True
+        try:
+            known = await self._serve(connected, client.idle_time)
+        finally:
+            self._serving = False
+            # a transport that took it has closed it already
+            connected.close()
+        if known:
+            self._last = endpoint
+            log.info("call home to %s: ended", where)
+        else:
+            log.warning("call home to %s: nobody logged in", where)
+        return known
+
+
+def next_start(now: float, period: float, anchor: float) -> float:
+    """The next moment after `now` that lies a whole number of periods before or after the anchor."""
+    return anchor + (math.floor((now - anchor) / period) + 1) * period

@@ -1,0 +1,285 @@
+"""One TLS connection: handshake, who the client is, then octets in both directions of one session. No NETCONF in here.
+
+TLS is done in memory (ssl.MemoryBIO), so that what has left and what waits is known to the octet, and the certificates
+that the client's was verified by can be asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+import logging
+import socket
+import ssl
+from typing import Any, cast
+
+from agent.core.sessions import Authenticator, User
+from agent.netconf.endpoint import Endpoint
+from agent.netconf.limits import WaitingLimit
+from agent.netconf.serving import Serving
+from agent.netconf.settings import CertMap
+from agent.tls.names import user_names
+
+log = logging.getLogger(__name__)
+
+PIECE = 64 * 1024
+"""Octets that are decrypted at a time."""
+
+KEEPALIVE = 30
+"""Seconds of silence after which the kernel asks whether the peer is still there; three unanswered questions end it."""
+
+
+@dataclass(eq=False, slots=True)
+class Shared:
+    """What all connections of the server have in common. `context` makes the settings of a new connection."""
+
+    serving: Serving
+    authenticator: Authenticator
+    executor: Executor
+    waiting: WaitingLimit
+    connections: set[TlsConnection]
+    context: Callable[[], ssl.SSLContext]
+    trusted: frozenset[bytes] = frozenset()
+    maps: tuple[CertMap, ...] = ()
+
+
+class TlsConnection(asyncio.Protocol):
+    """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
+
+    def __init__(self, shared: Shared, idle_time: float | None = None) -> None:
+        self._shared = shared
+        self._idle_time = idle_time
+        self._transport: asyncio.Transport | None = None
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls: ssl.SSLObject | None = None
+        self._greeted = False
+        self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._endpoint: Endpoint | None = None
+        self._empty = asyncio.Event()
+        self.source = ""
+        self.task: asyncio.Task[Any] | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        shared = self._shared
+        # uvloop's transports are no subclasses
+        self._transport = transport = cast(asyncio.Transport, transport)
+        shared.connections.add(self)
+        self.source = str((transport.get_extra_info("peername") or ("local",))[0])
+        # resume_writing then tells of every change between empty and not empty
+        transport.set_write_buffer_limits(high=0)
+        _keep_alive(transport.get_extra_info("socket"))
+        self._waiting = shared.waiting.enter(self.source)
+        if not self._waiting:
+            log.warning("connection from %s refused: too many that have not logged in", self.source)
+            transport.abort()
+            return
+        try:
+            # a context of its own: no session of an earlier one can be resumed, past what is trusted by now
+            self._tls = shared.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
+        except Exception:
+            log.exception("connection from %s refused: TLS has no certificate to show", self.source)
+            transport.abort()
+            return
+        limit = shared.serving.limits.login_time
+        self._timer = asyncio.get_running_loop().call_later(limit, self._fail, f"not logged in after {limit:g} s")
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._transport = None
+        self._shared.connections.discard(self)
+        self._logged_in()
+        if self._endpoint is not None:
+            self._endpoint.connection_lost()
+        self._empty.set()
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        self._incoming.write(data)
+        self._advance()
+
+    def eof_received(self) -> bool:
+        """The end of the stream without TLS's own: cut off, by whomever (RFC 8446 section 6.1)."""
+        if self._endpoint is not None:
+            self._endpoint.connection_lost()
+        return False
+
+    def resume_writing(self) -> None:
+        self._empty.set()
+
+    # TLS
+
+    def _advance(self) -> None:
+        if self._tls is None:
+            return
+        try:
+            if not self._greeted:
+                self._tls.do_handshake()
+                self._greeted = True
+                self.task = asyncio.get_running_loop().create_task(self._run(self._tls))
+            elif self._endpoint is not None:
+                self._read(self._tls, self._endpoint)
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            self._flush()  # the alert, where there is one
+            self._fail(str(getattr(error, "verify_message", "") or error.reason or error))
+            return
+        self._flush()
+
+    def _read(self, tls: ssl.SSLObject, endpoint: Endpoint) -> None:
+        while True:
+            try:
+                data = tls.read(PIECE)
+            except ssl.SSLZeroReturnError:
+                data = b""
+            if not data:
+                endpoint.eof_received()
+                return
+            endpoint.data_received(data)
+
+    def _flush(self) -> None:
+        data = self._outgoing.read()
+        if data and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _fail(self, reason: str) -> None:
+        log.warning("TLS connection from %s refused: %s", self.source, reason)
+        if self._endpoint is not None:
+            self._endpoint.connection_lost()
+        if self._transport is not None:
+            self._transport.close()
+
+    async def _run(self, tls: ssl.SSLObject) -> None:
+        try:
+            await self._log_in(tls)
+        except Exception:
+            log.exception("connection from %s ended by a fault of the agent", self.source)
+            self.abort()
+
+    async def _log_in(self, tls: ssl.SSLObject) -> None:
+        """Who the client is; then its session, to the end."""
+        shared = self._shared
+        self.pause_reading()
+        names = user_names(shared.maps, _verified(tls), shared.trusted)
+        user = await asyncio.get_running_loop().run_in_executor(shared.executor, self._user, names)
+        if user is None:
+            self._fail(f"its certificate leads to {f'{names[0]!r:.80}, who is no user' if names else 'no user name'}")
+            return
+        full = shared.serving.full(user)
+        if full is not None:
+            log.warning("session of %s from %s refused: %s", user.name, self.source, full)
+            self.close()
+            return
+        if self._transport is None:
+            return
+        self._logged_in()
+        self._endpoint = shared.serving.endpoint(
+            self, user, source_host=self.source, transport="netconf-tls", idle_time=self._idle_time
+        )
+        self.resume_reading()
+        # what came together with the end of the handshake
+        asyncio.get_running_loop().call_soon(self._advance)
+        await self._endpoint.run()
+
+    def _user(self, names: list[str]) -> User | None:
+        return self._shared.authenticator.user(names[0]) if names else None
+
+    def _logged_in(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._waiting:
+            self._waiting = False
+            self._shared.waiting.leave(self.source)
+
+    # agent.netconf.endpoint.Channel
+
+    @property
+    def buffered(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def write(self, data: bytes) -> None:
+        if self._tls is None or self._transport is None:
+            return
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._tls.write(view) :]
+        except ssl.SSLError as error:
+            self._fail(str(error.reason))
+            return
+        self._flush()
+
+    async def drained(self) -> None:
+        while self.buffered:
+            self._empty.clear()
+            await self._empty.wait()
+        if self._transport is None or self._transport.is_closing():
+            # the end of the session is on its way; nothing that was lost may count as delivered
+            await asyncio.get_running_loop().create_future()
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        if self._transport is None:
+            return
+        if self.buffered:
+            self._transport.abort()
+            return
+        try:
+            if self._tls is not None and self._greeted:
+                self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # the peer's own end is not waited for (RFC 8446 section 6.1)
+        self._flush()
+        self._transport.close()
+
+    # for the server
+
+    @property
+    def logged_in(self) -> bool:
+        return self._endpoint is not None
+
+    def end(self, reason: str) -> None:
+        """End the session, or the connection where there is none yet."""
+        if self._endpoint is not None:
+            self._endpoint.end(reason)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _verified(tls: ssl.SSLObject) -> list[bytes]:
+    """The chain, in DER, by which the client's certificate was verified; its own comes first."""
+    # public from Python 3.13 on, and there in octets
+    ask = getattr(tls, "get_verified_chain", None) or tls._sslobj.get_verified_chain  # type: ignore[attr-defined]
+    return [one if isinstance(one, bytes) else one.public_bytes(_DER) for one in ask() or ()]
+
+
+_DER = 2
+"""The ssl module's own number for the encoding."""
+
+
+def _keep_alive(opened: socket.socket | None) -> None:
+    if opened is None or opened.family == socket.AF_UNIX:
+        return
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE)
+    opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

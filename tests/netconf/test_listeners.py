@@ -1,0 +1,134 @@
+"""Listening on several addresses, changed while sessions are open: sockets and transports joined by agent.listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+import socket
+
+import paramiko
+import pytest
+
+from agent.clock import SystemClock
+from agent.listeners import Listeners
+from agent.netconf.serving import Serving
+from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
+from agent.restconf.listen import bind_tcp
+from agent.ssh.server import SshServer
+from agent.tls.server import TlsServer
+from tests.netconf.support import HELLO_11, HOST_KEY, WAIT, Client
+from tests.netconf.tls import BY_COMMON_NAME, PEOPLE, SERVER, Connection, client_context
+from tests.toy.build import Toy, Users
+
+
+@pytest.fixture
+def listeners(toy: Toy) -> Iterator[Listeners]:
+    serving = Serving(toy.dispatch)
+    made = Listeners(SshServer(serving, Users(), [HOST_KEY]), TlsServer(serving, Users(), SERVER.load), SystemClock())
+    yield made
+    made.stop()
+
+
+def ssh_on(*ports: int, address: str = "127.0.0.1") -> ServerSettings:
+    return ServerSettings(listen=tuple(Listen(f"on {port}", "ssh", address, port) for port in ports))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def login(port: int) -> Client:
+    transport = paramiko.Transport(socket.create_connection(("127.0.0.1", port), WAIT))
+    transport.connect(username="ada", password="ada-secret")
+    client = Client(transport)
+    client.greet(HELLO_11)
+    return client
+
+
+def refused(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), WAIT).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def alive(client: Client) -> bool:
+    return bool(client.rpc("<get><filter/></get>")[0].tag.endswith("}data"))
+
+
+def test_addresses_come_and_go(listeners: Listeners, toy: Toy) -> None:
+    """Each in effect when the change is; sessions of an address that goes live on; the first one stays for good."""
+    one, two = free_port(), free_port()
+    first = listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(one))
+    clients = [login(first[1]), login(one)]
+    try:
+        listeners.prepare(ssh_on(one, two)).apply()
+        clients.append(login(two))
+        assert len(toy.dispatch.sessions.all()) == 3
+        listeners.prepare(ssh_on(two)).apply()
+        assert refused(one)
+        clients += [login(two), login(first[1])]
+        assert all(alive(client) for client in clients)
+        listeners.prepare(ServerSettings()).apply()
+        assert refused(two)
+        assert all(alive(client) for client in clients)
+        listeners.prepare(ssh_on(one, two)).apply()
+        clients += [login(one), login(two)]
+    finally:
+        for client in clients:
+            client.connection.close()
+
+
+def test_an_address_passes_to_another_transport(listeners: Listeners) -> None:
+    """The socket stays open all the while, so nobody else can take the port between."""
+    port = free_port()
+    listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+    before = login(port)
+    listeners.prepare(ServerSettings(listen=(Listen("x", "tls", "127.0.0.1", port),), tls=BY_COMMON_NAME)).apply()
+    raw = socket.create_connection(("127.0.0.1", port), WAIT)
+    connection = Connection(raw, client_context(PEOPLE["ada"]))
+    client = Client(connection)  # type: ignore[arg-type]
+    client.greet(HELLO_11)
+    assert alive(client)
+    assert alive(before)
+    listeners.prepare(ssh_on(port)).apply()
+    assert alive(client)
+    login(port).connection.close()
+    connection.close()
+    before.connection.close()
+
+
+def test_a_change_that_is_taken_back_leaves_nothing(listeners: Listeners) -> None:
+    port = free_port()
+    listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings())
+    listeners.prepare(ssh_on(port)).abort()
+    assert refused(port)
+    bind_tcp("127.0.0.1", port).close()
+
+
+def test_what_cannot_work_is_refused_before_it_changes_anything(listeners: Listeners) -> None:
+    """A port in use, an address of another machine, a key that is none: the other addresses are as before."""
+    port = free_port()
+    listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings())
+    with bind_tcp("127.0.0.1", 0) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(SettingsError, match=r"endpoint on .*another program holds the port"):
+            listeners.prepare(ssh_on(port, taken))
+        assert refused(port)
+    with pytest.raises(SettingsError, match="does not have that address"):
+        listeners.prepare(ssh_on(port, address="192.0.2.1"))
+    with pytest.raises(SettingsError, match="trusted-user-key"):
+        listeners.prepare(ServerSettings(ssh=SshAccess(("nonsense",))))
+
+
+def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:
+    """It is told in the log, and tried again with the next change."""
+    with bind_tcp("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        first = listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+    assert "another program holds the port" in caplog.text
+    login(first[1]).connection.close()
+    listeners.prepare(ssh_on(port)).apply()
+    login(port).connection.close()

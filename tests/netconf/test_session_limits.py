@@ -1,0 +1,205 @@
+"""What one client, or all together, may take: each limit as it is configured, over SSH and over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+import socket
+import time
+from typing import Any
+
+import paramiko
+import pytest
+
+from agent.core.requests import Datastore
+from agent.netconf.settings import Limits, ServerSettings
+from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
+from tests.netconf.tls import BY_COMMON_NAME, TlsToy
+from tests.toy.build import Toy
+
+RESET = '<reset xmlns="urn:example:toy"/>'
+
+
+class Both:
+    """One server of either kind, whose limits change while it runs."""
+
+    def __init__(self, toy: Toy, kind: str) -> None:
+        self.toy = toy
+        self.kind = kind
+        self.running: Any = Server(toy) if kind == "ssh" else TlsToy(toy)
+        self.client = self.running.client
+
+    def limit(self, **changes: float) -> None:
+        settings = ServerSettings(limits=replace(Limits(), **changes), tls=BY_COMMON_NAME)
+        server = self.running.ssh if self.kind == "ssh" else self.running.tls
+
+        async def take() -> None:
+            server.configure(settings)
+
+        self.running.thread.call(take())
+
+    def open(self, user: str = "ada") -> Any:
+        """A connection with a session on it; raises where there is none."""
+        connection = self.running.connect(user)
+        try:
+            Client(connection).read_hello()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def refuses(self, user: str = "ada") -> bool:
+        try:
+            self.open(user).close()
+        except (EOFError, paramiko.ChannelException, ConnectionError):
+            return True
+        return False
+
+
+@pytest.fixture(params=["ssh", "tls"])
+def both(request: pytest.FixtureRequest, toy: Toy) -> Iterator[Both]:
+    made = Both(toy, request.param)
+    yield made
+    made.running.stop()
+
+
+def test_login_time(both: Both) -> None:
+    both.limit(login_time=0.3)
+    with socket.create_connection((both.running.host, both.running.port), WAIT) as silent:
+        while silent.recv(1000):
+            pass
+    both.open().close()
+
+
+def test_hello_time(both: Both, toy: Toy) -> None:
+    both.limit(hello_time=0.3)
+    with both.client(hello=None) as client:
+        client.read_hello()
+        assert client.closed()
+    assert until(lambda: toy.dispatch.sessions.all() == ())
+
+
+def test_idle_time(both: Both, toy: Toy) -> None:
+    """Counted from the last request; its locks are released. Sessions from before the change are not touched."""
+    with both.client() as old:
+        both.limit(idle_time=0.4)
+        with both.client() as client:
+            for _ in range(4):
+                time.sleep(0.15)
+                assert is_ok(client.rpc(RESET))
+            assert is_ok(client.rpc("<lock><target><running/></target></lock>"))
+            assert client.closed()
+        assert until(lambda: toy.dispatch.datastores.locks.holder(Datastore.RUNNING) is None)
+        assert is_ok(old.rpc(RESET))
+
+
+def test_a_long_reply_is_no_idleness(both: Both, toy: Toy) -> None:
+    """A reader that is slow is not idle: what it asked for is still on its way."""
+    for number in range(2000):
+        toy.reports.add(f"r{number}", "0123456789" * 400)
+    both.limit(idle_time=0.2)
+    with both.client() as client:
+        wanted = '<get><filter><status xmlns="urn:example:toy"><report/></status></filter></get>'
+        client.send_message(f'<rpc xmlns="{NC}" message-id="1">{wanted}</rpc>'.encode())
+        time.sleep(0.2)
+        time.sleep(0.2)
+        assert client.read_message().endswith(b"</rpc-reply>")
+
+
+def test_sessions_in_all(both: Both, toy: Toy, caplog: pytest.LogCaptureFixture) -> None:
+    """One more is refused, told in the log, and taken when another has gone; those that stand notice nothing."""
+    both.limit(sessions=3)
+    with both.client() as client:
+        second, third = both.open("rita"), both.open("cole")
+        assert both.refuses()
+        assert both.refuses("rita")
+        assert "3 NETCONF sessions already" in caplog.text
+        assert is_ok(client.rpc(RESET))
+        second.close()
+        assert until(lambda: len(toy.dispatch.sessions.all()) == 2)
+        both.open().close()
+        third.close()
+
+
+def test_sessions_of_one_user(both: Both, caplog: pytest.LogCaptureFixture) -> None:
+    both.limit(sessions_per_user=2)
+    opened = [both.open(), both.open()]
+    assert both.refuses()
+    assert "user ada has 2 NETCONF sessions already" in caplog.text
+    opened.append(both.open("rita"))
+    for one in opened:
+        one.close()
+
+
+def test_other_protocols_do_not_count(both: Both, toy: Toy) -> None:
+    """Sessions of RESTCONF and of the local socket are not NETCONF's."""
+    both.limit(sessions=1)
+    for _ in range(3):
+        toy.session(transport="restconf")
+    both.open().close()
+
+
+def test_message_size(both: Both) -> None:
+    """A longer request is answered with too-big and ends its session; the limit itself is met."""
+    both.limit(message_size=70_000)
+    with both.client() as client:
+        request = f'<rpc xmlns="{NC}" message-id="1">{RESET}</rpc>'
+        fits = request.replace("<reset", " " * (70_000 - len(request)) + "<reset")
+        client.send_message(fits.encode())
+        assert is_ok(client.reply())
+        # told by the first chunk's size: no need to send what is too long
+        client.send(b"\n#70001\n")
+        assert error(client.reply())["tag"] == "too-big"
+        assert client.closed()
+
+
+def test_a_flood_of_sessions(both: Both, toy: Toy) -> None:
+    """Many at once: as many as are allowed get in, the others are refused, and the one that was there is served."""
+    both.limit(sessions=5)
+    with both.client() as client:
+        kept, refused = [], 0
+        for _ in range(20):
+            try:
+                kept.append(both.open())
+            except (EOFError, paramiko.ChannelException, ConnectionError):
+                refused += 1
+            assert is_ok(client.rpc(RESET))
+        assert (len(kept), refused) == (4, 16)
+        for one in kept:
+            one.close()
+    assert until(lambda: toy.dispatch.sessions.all() == ())
+    both.open().close()
+
+
+def test_ssh_says_why(toy: Toy) -> None:
+    """The channel is refused for want of resources (RFC 4254 section 5.1); the connection stands and may try again."""
+    both = Both(toy, "ssh")
+    try:
+        both.limit(sessions=1)
+        connection = both.open()
+        with pytest.raises(paramiko.ChannelException) as caught:
+            connection.open_session(timeout=WAIT)
+        assert caught.value.code == 4
+        assert connection.is_active()
+        connection.close()
+    finally:
+        both.running.stop()
+
+
+def test_channels_that_were_opened_before_the_first_session(toy: Toy) -> None:
+    """Each is asked again when it becomes a session; what is over the limit is told why and closed."""
+    both = Both(toy, "ssh")
+    try:
+        both.limit(sessions=1)
+        connection = both.running.connect()
+        channels = [connection.open_session(timeout=WAIT) for _ in range(3)]
+        for one in channels:
+            one.settimeout(WAIT)
+            one.invoke_subsystem("netconf")
+        assert channels[0].recv(6) == b"<hello"
+        for one in channels[1:]:
+            assert b"1 NETCONF sessions already" in one.makefile_stderr("rb").read()
+            assert one.recv_exit_status() == 1
+        connection.close()
+    finally:
+        both.running.stop()
