@@ -136,6 +136,11 @@ class Node:
         """The data child of that module and name."""
         return self._members.get(f"{module}:{name}")
 
+    def action(self, module: str, name: str) -> Node | None:
+        """The action of that module and name, which is invoked on instances of this node."""
+        found = (each for each in self.operations if (each.kind, each.module, each.name) == ("action", module, name))
+        return next(found, None)
+
     def by_member(self, member: str) -> Node | None:
         """The data child with that RFC 7951 member name; "module:name" is found also where the module is the same."""
         return self._members.get(member)
@@ -201,7 +206,7 @@ class Schema:
         return found
 
     def find(self, path: str) -> Node | None:
-        """The data node, RPC, notification, input or output at a schema path as `Node.path` writes it."""
+        """The data node, RPC, action, notification, input or output at a schema path as `Node.path` writes it."""
         steps = path.strip("/").split("/")
         if steps == [""]:
             return self.root
@@ -211,8 +216,13 @@ class Schema:
         for step in steps[1:]:
             if node is None:
                 return None
-            node = node.by_member(step)
+            node = node.by_member(step) or next((each for each in node.operations if each.member == step), None)
         return node
+
+    def actions(self) -> Iterator[Node]:
+        """All actions, in schema order."""
+        for node in self.root.walk():
+            yield from (each for each in node.operations if each.kind == "action")
 
     @classmethod
     def load(cls, document: Mapping[str, Any], base: Path | None = None) -> Schema:

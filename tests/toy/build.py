@@ -24,6 +24,7 @@ from agent.core.sessions import Session, User
 from agent.core.tree import Kept, Row, Tree
 from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
+from tests.toy.acts import FARM, Acts
 
 FOLDER = Path(__file__).parent
 STANDARD = FOLDER.parents[1] / "yang" / "standard"
@@ -88,7 +89,7 @@ FEATURES = (
 
 
 def toy_schema(*, netconf: bool = False) -> Schema:
-    """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
+    """The toy modules; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
 
     Compiled once a process: nodes are compared by identity.
     """
@@ -97,7 +98,7 @@ def toy_schema(*, netconf: bool = False) -> Schema:
 
 @lru_cache
 def _schema(netconf: bool) -> Schema:
-    modules = ["toy", "toy-more"]
+    modules = ["toy", "toy-more", "toy-acts"]
     features: dict[str, list[str]] = {}
     if netconf:
         modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
@@ -247,6 +248,7 @@ class Toy:
     calls: list[tuple[str, Tree]]
     events: list[Event]
     found: Value
+    acts: Acts
 
     @classmethod
     def open(
@@ -277,15 +279,22 @@ class Toy:
             "/toy:store/usage": Value({"used": 7}),
         }
         found = Value()
+        acts = Acts()
         settings = Settings()
         store = store or Store(config=stored)
         providers = Providers(
-            config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
-            state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
+            config=dict.fromkeys([*_CONFIG, FARM, *(_MORE_CONFIG if netconf else ())], settings),
+            state={
+                **values,
+                f"{FARM}/seen": acts.birds,
+                **({"/toy-defaults:found": found} if netconf else {}),
+                **(state or {}),
+            },
             operations={**_operations(calls), **(operations or {})},
+            actions=acts.table(),
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
-            absent=frozenset({"/toy:absent"})
+            absent=frozenset({"/toy:absent", f"{FARM}/unheard"})
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
@@ -305,7 +314,8 @@ class Toy:
         dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        return cls(schema, dispatch, store, settings, status, reports, report_list, parts, usage, calls, events, found)
+        made = (status, reports, report_list, parts, usage, calls, events, found, acts)
+        return cls(schema, dispatch, store, settings, *made)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
