@@ -17,6 +17,7 @@ from agent.clock import Clock
 from agent.core.access import PATH as NACM_PATH
 from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
+from agent.core.conditions import check_input
 from agent.core.coverage import missing, trail_of, unknown, unserved_actions
 from agent.core.data import Data as Data
 from agent.core.datastore import Running, StoredConfigurationError
@@ -279,6 +280,7 @@ class Dispatch:
         operation = self._operations.get(node.path)
         if operation is None:
             raise _unimplemented(node)
+        check_input(request, self.schema, self._whole)
         return operation(request.input, session)
 
     def _act(self, request: Invoke, session: Session) -> Tree | Steps | None:
@@ -289,6 +291,7 @@ class Dispatch:
         if action is None:
             raise _unimplemented(node)
         refuse_absent(request.path, self.schema, self._whole)
+        check_input(request, self.schema, self._whole)
         return action(request.input, request.path, session)
 
     def _tell(self, denied: Denied, session: Session) -> None:

@@ -40,6 +40,7 @@ class Node:
     `outer_when` those of the choice, case, uses or augment around it (context: the closest data parent). `choice`
     names the enclosing (choice, case) pairs, outermost first; `default_cases` are those of the choices whose default
     case this is. `default` is lexical, empty where there is none.
+    `must` is of input only: `test`, and `message` and `app_tag` where the model gives them.
     `operations` are actions and notifications below a data node; `children` are data nodes only, in schema order.
     """
 
@@ -59,6 +60,7 @@ class Node:
         "member",
         "min_elements",
         "module",
+        "must",
         "nacm",
         "name",
         "operations",
@@ -97,6 +99,7 @@ class Node:
         self.outer_when: tuple[str, ...] = tuple(document.get("outer-when", ()))
         self.choice: tuple[tuple[str, str], ...] = tuple((pair[0], pair[1]) for pair in document.get("choice", ()))
         self.default_cases: frozenset[str] = frozenset(document.get("default-cases", ()))
+        self.must: tuple[Mapping[str, str], ...] = tuple(document.get("must", ()))
         self.units: str | None = document.get("units")
         self.nacm: Nacm | None = document.get("nacm")
         index = document.get("type")

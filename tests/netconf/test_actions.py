@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import logging
 
 from lxml import etree
@@ -24,6 +25,12 @@ CLEAN = "<clean><with>water</with></clean>"
 
 def farm(inner: str) -> str:
     return f'<action xmlns="{YANG}"><farm xmlns="{ACTS}">{inner}</farm></action>'
+
+
+@pytest.fixture
+def toy() -> Iterator[Toy]:
+    with Toy.open(netconf=True, acts=True, operations={"/ietf-netconf-monitoring:get-schema": lambda *_: None}) as made:
+        yield made
 
 
 @pytest.fixture
@@ -146,8 +153,44 @@ def test_paths_of_bad_input(acted: Client) -> None:
     told = error(acted.rpc(farm("<barn><row>1</row><name>bare</name><clean/></barn>")))
     assert told["path"].text == "/ta:farm/ta:barn[ta:row='1'][ta:name='bare']/ta:clean/ta:with"
     corners = "<corner>1</corner><corner>2</corner><corner>3</corner>"
-    told = error(acted.rpc(farm(BARN.format(f"<clean><with>water</with>{corners}</clean>"))))
+    told = error(acted.rpc(farm(BARN.format(f"<clean><with>broom</with>{corners}</clean>"))))
     assert (told["app-tag"], told["path"].text.rpartition("/")[2]) == ("too-many-elements", "ta:corner")
+
+
+def test_must_and_when(acted: Client, toy: Toy) -> None:
+    """Input conditions see the input, the instance around it, and all other data (RFC 7950 section 6.4.1)."""
+
+    def clean(inner: str) -> etree._Element:
+        return acted.rpc(farm(BARN.format(f"<clean>{inner}</clean>")))
+
+    told = error(clean("<with>water</with><corner>1</corner>"))
+    assert (told["tag"], told["app-tag"], told["message"]) == ("operation-failed", "wet-corner", "no water in corners")
+    assert told["path"].text.endswith("[ta:name='big one']/ta:clean")
+    assert len(clean("<with>broom</with><corner>1</corner>"))
+    told = error(clean("<with>broom</with><colour>red</colour>"))
+    assert (told["tag"], told["info"]) == ("unknown-element", {"bad-element": "colour"})
+    assert len(clean("<with>water</with><colour>red</colour>"))
+    toy.dispatch.running.tree["toy-acts:farm"]["barn"][0]["colour"] = "green"
+    told = error(clean("<with>water</with><colour>red</colour>"))
+    assert (told["tag"], told["app-tag"]) == ("operation-failed", "must-violation")
+    assert told["path"].text.endswith("/ta:clean/ta:colour")
+    assert len(clean("<with>water</with><colour>green</colour>"))
+    toy.dispatch.running.tree["toy:box"]["name"] = "any"
+    assert len(clean("<with>water</with><colour>red</colour>"))
+    assert toy.acts.names == ["clean"] * 4
+
+
+def test_must_of_an_rpc(acted: Client, toy: Toy) -> None:
+    """The same for RPCs: absolute paths lead to the data, relative ones stay in the input, as does error-path."""
+    pick = f'<pick xmlns="{ACTS}">{{}}</pick>'
+    told = error(acted.rpc(pick.format("<barn>none</barn>")))
+    assert (told["tag"], told["message"], told["path"].text) == ("operation-failed", "no such barn", "/ta:barn")
+    crates = "<crate><n>4</n><full>true</full></crate><crate><n>{}</n><full>true</full></crate>"
+    told = error(acted.rpc(pick.format(crates.format(5))))
+    assert (told["app-tag"], told["path"].text) == ("must-violation", "/ta:crate[ta:n='5']/ta:full")
+    assert toy.calls == []
+    assert is_ok(acted.rpc(pick.format("<barn>bare</barn>" + crates.format(3))))
+    assert [name for name, _ in toy.calls] == ["pick"]
 
 
 def test_two_actions_and_none(acted: Client, toy: Toy) -> None:

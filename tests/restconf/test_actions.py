@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 import json
+from pathlib import Path
 
 from lxml import etree
 import pytest
 
-from tests.restconf.build import XML, Served
+from tests.restconf.build import XML, Served, serve
 from tests.toy.build import READER
 
 FARM = "/restconf/data/toy-acts:farm"
@@ -17,6 +19,12 @@ ACTS = "urn:example:toy-acts"
 
 def body(**members: object) -> bytes:
     return json.dumps({"toy-acts:input": members}).encode()
+
+
+@pytest.fixture
+def served(tmp_path: Path, pem: tuple[Path, Path]) -> Iterator[Served]:
+    with serve(tmp_path, pem, acts=True) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -88,17 +88,19 @@ FEATURES = (
 )
 
 
-def toy_schema(*, netconf: bool = False) -> Schema:
-    """The toy modules; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
+def toy_schema(*, netconf: bool = False, acts: bool = False) -> Schema:
+    """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
+
+    With `acts` also toy-acts.
 
     Compiled once a process: nodes are compared by identity.
     """
-    return _schema(netconf)
+    return _schema(netconf, acts)
 
 
 @lru_cache
-def _schema(netconf: bool) -> Schema:
-    modules = ["toy", "toy-more", "toy-acts"]
+def _schema(netconf: bool, acts: bool) -> Schema:
+    modules = ["toy", "toy-more", *(["toy-acts"] if acts else [])]
     features: dict[str, list[str]] = {}
     if netconf:
         modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
@@ -116,8 +118,8 @@ def _schema(netconf: bool) -> Schema:
 
 
 @lru_cache
-def _validator(netconf: bool) -> Validator:
-    return best_validator(toy_schema(netconf=netconf))
+def _validator(netconf: bool, acts: bool) -> Validator:
+    return best_validator(toy_schema(netconf=netconf, acts=acts))
 
 
 @dataclass
@@ -264,12 +266,14 @@ class Toy:
         files: Documents | None = None,
         factory: Tree | None = None,
         startup: bool | None = None,
+        acts: bool = False,
     ) -> Toy:
         """Built and started, on `store` (else on a new one that holds `stored`).
 
         `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
+        `acts` adds the module with actions.
         """
-        schema = toy_schema(netconf=netconf)
+        schema = toy_schema(netconf=netconf, acts=acts)
         calls: list[tuple[str, Tree]] = []
         reports = Reports(schema)
         values = {
@@ -279,22 +283,23 @@ class Toy:
             "/toy:store/usage": Value({"used": 7}),
         }
         found = Value()
-        acts = Acts()
+        actions = Acts()
         settings = Settings()
         store = store or Store(config=stored)
         providers = Providers(
-            config=dict.fromkeys([*_CONFIG, FARM, *(_MORE_CONFIG if netconf else ())], settings),
+            config=dict.fromkeys([*_CONFIG, *((FARM,) if acts else ()), *(_MORE_CONFIG if netconf else ())], settings),
             state={
                 **values,
-                f"{FARM}/seen": acts.birds,
+                **({f"{FARM}/seen": actions.birds} if acts else {}),
                 **({"/toy-defaults:found": found} if netconf else {}),
                 **(state or {}),
             },
-            operations={**_operations(calls), **(operations or {})},
-            actions=acts.table(),
+            operations={**_operations(calls), **(_picking(calls) if acts else {}), **(operations or {})},
+            actions=actions.table() if acts else {},
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
-            absent=frozenset({"/toy:absent", f"{FARM}/unheard"})
+            absent=frozenset({"/toy:absent"})
+            | (frozenset({f"{FARM}/unheard"}) if acts else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         dispatch = Dispatch(
@@ -302,7 +307,7 @@ class Toy:
             clock=clock or SystemClock(),
             access=Access(schema, RULES),
             providers=providers,
-            validator=_validator(netconf),
+            validator=_validator(netconf, acts),
             begin=store.begin,
             stored=store.config,
             documents=store.documents,
@@ -314,7 +319,7 @@ class Toy:
         dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        made = (status, reports, report_list, parts, usage, calls, events, found, acts)
+        made = (status, reports, report_list, parts, usage, calls, events, found, actions)
         return cls(schema, dispatch, store, settings, *made)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
@@ -362,6 +367,10 @@ _NETCONF_RPCS = frozenset(
     "/ietf-netconf-partial-lock:partial-lock",
     "/ietf-netconf-partial-lock:partial-unlock",
 }
+
+
+def _picking(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
+    return {"/toy-acts:pick": lambda given, _: calls.append(("pick", given))}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
