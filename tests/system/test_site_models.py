@@ -114,6 +114,8 @@ def test_nobody_serves_its_actions(site: Device) -> None:
     assert tags == ["operation-not-supported", "invalid-value", "missing-element"]
     with site.http() as http:
         status, told = http.post("/data/site-vlan:vlans/vlan=7/clear")
+        elsewhere, _ = http.post("/data/cisco-smart-license:licensing/site-vlan:audit")
+    assert elsewhere == 501
     assert (status, told["ietf-restconf:errors"]["error"][0]["error-tag"]) == (501, "operation-not-supported")
 
 
