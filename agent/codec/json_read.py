@@ -72,14 +72,17 @@ def decode_config(value: Any, node: Node) -> tuple[EditNode, ...]:
     return tuple(_edits(value, node, ()))
 
 
-def decode_input(value: Any, rpc: Node) -> Tree:
-    """The object inside "module:input" as a tree of the RPC's input, with defaults. Raises RequestError."""
+def decode_input(value: Any, rpc: Node, path: Path = ()) -> Tree:
+    """The object inside "module:input" as a tree of the RPC's input, with defaults; `path` is that of an action.
+
+    Raises RequestError.
+    """
     node = next(iter(rpc.named("input")), None)
     if node is None:
-        for name in _members(value, rpc, ()):
-            raise checks.unknown_element(name, rpc, ())
+        for name in _members(value, rpc, path):
+            raise checks.unknown_element(name, rpc, path)
         return {}
-    return checks.finish_input(_tree(value, node, ()), node)
+    return checks.finish_input(_tree(value, node, path), node, path)
 
 
 def _members(value: Any, node: Node, path: Path) -> dict[str, Any]:

@@ -49,20 +49,21 @@ def decode_config(element: etree._Element, schema: Schema) -> tuple[EditNode, ..
     return _edits(element, schema.root, ())
 
 
-def decode_input(element: etree._Element, rpc: Node) -> Tree:
+def decode_input(element: etree._Element, rpc: Node, path: Path = ()) -> Tree:
     """The children of an operation's element (or of RESTCONF's <input>) as a tree of its input, with defaults.
 
-    Raises RequestError.
+    `path` is that of an action. Raises RequestError.
     """
     node = next(iter(rpc.named("input")), None)
     if node is None:
         for child in element.iterchildren(tag=etree.Element):
-            raise checks.unknown_element(split(child)[1], rpc, ())
+            raise checks.unknown_element(split(child)[1], rpc, path)
         return {}
-    return checks.finish_input(_tree(element, node, ()), node)
+    return checks.finish_input(_tree(element, node, path), node, path)
 
 
-def _child(element: etree._Element, parent: Node, path: Path) -> Node:
+def child_of(element: etree._Element, parent: Node, path: Path) -> Node:
+    """The data node that a child element of `parent` stands for. Raises RequestError."""
     namespace, name = split(element)
     module = parent.schema.by_namespace(namespace)
     if module is None:
@@ -95,7 +96,8 @@ def _value(element: etree._Element, node: Node, path: Path, *, trim: bool) -> An
         raise checks.invalid_value(node, error, path) from None
 
 
-def _no_text(element: etree._Element, name: str, path: Path) -> None:
+def no_text(element: etree._Element, name: str, path: Path) -> None:
+    """Raises RequestError bad-element where there is text beside child elements."""
     pieces = [element.text, *(child.tail for child in element)]
     if any(piece is not None and piece.strip(_BLANK) for piece in pieces):
         raise refuse("bad-element", f"{name} takes child elements, not text", path=path, bad_element=name)
@@ -123,12 +125,12 @@ def _operation(element: etree._Element, name: str, path: Path) -> EditOperation 
 
 
 def _edits(element: etree._Element, parent: Node, path: Path) -> tuple[EditNode, ...]:
-    _no_text(element, split(element)[1], path)
+    no_text(element, split(element)[1], path)
     return tuple(_edit(child, parent, path) for child in element.iterchildren(tag=etree.Element))
 
 
 def _edit(element: etree._Element, parent: Node, path: Path) -> EditNode:
-    node = _child(element, parent, path)
+    node = child_of(element, parent, path)
     if not node.config:
         raise checks.not_configurable(node, path)
     where = checks.here(path, node)
@@ -231,13 +233,14 @@ def _key_tests(text: str, element: etree._Element, node: Node) -> tuple[str, ...
 def _entry(
     element: etree._Element, node: Node, operation: EditOperation | None, insert: Insert | None, path: Path
 ) -> EditNode:
-    keys, texts = _keys(element, node, path)
+    keys, texts = keys_of(element, node, path)
     where = (*path, entry_step(node, {edit.node.member: edit.value for edit in keys}))
     rest = tuple(edit for edit in _edits(element, node, where) if edit.node not in node.key_nodes)
     return EditNode(node, operation, keys=texts, children=(*keys, *rest), insert=insert)
 
 
-def _keys(element: etree._Element, node: Node, path: Path) -> tuple[tuple[EditNode, ...], tuple[str, ...]]:
+def keys_of(element: etree._Element, node: Node, path: Path) -> tuple[tuple[EditNode, ...], tuple[str, ...]]:
+    """The keys of a list entry in the schema's order: as edits, and as canonical texts. Raises RequestError."""
     where = checks.here(path, node)
     edits = []
     for key in node.key_nodes:
@@ -255,10 +258,10 @@ def _keys(element: etree._Element, node: Node, path: Path) -> tuple[tuple[EditNo
 
 def _tree(element: etree._Element, parent: Node, path: Path) -> Tree:
     """RPC input as it was sent; `checks.finish_input` looks at what is missing."""
-    _no_text(element, split(element)[1], path)
+    no_text(element, split(element)[1], path)
     tree: Tree = {}
     for child in element.iterchildren(tag=etree.Element):
-        node = _child(child, parent, path)
+        node = child_of(child, parent, path)
         match node.kind:
             case "leaf-list":
                 tree.setdefault(node.member, []).append(_value(child, node, path, trim=True))

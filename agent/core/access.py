@@ -110,14 +110,14 @@ class Access:
     def check_action(self, user: User, action: Node, path: Path) -> None:
         """For an action on the data node instance at `path`: its ancestors must be readable, and the action permitted.
 
-        Raises Denied, counted.
+        Raises Denied, counted, with the path of the action.
         """
         decision = self._on_data(user, "exec", action, _keys(path, self._schema))
         if not decision.permit:
             self.counters.operations.add()
-            message = f"you may not call {action.name} there"
-            what = f"exec {action.path}"
-            raise _denied("protocol", message, path, what, decision)
+            message = f"you may not call {action.name} there: an administrator can permit it to one of your groups"
+            where = (*path, Step(action.module, action.name))
+            raise _denied("protocol", message, where, f"exec {action.path}", decision)
 
     def _execution(self, user: User, module: str, name: str) -> Decision:
         return self._exempt(user) or self._rules.rights(user).execute(module, name)

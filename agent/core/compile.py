@@ -317,6 +317,9 @@ class _Export:
             found["type"] = self.type_of(stmt)
             found["default"] = _defaults(stmt)
             found["units"] = _units(stmt)
+        if _config(stmt) is None:
+            # of input; data is validated by a library
+            found["must"] = [{"test": must.arg, **_texts(must)} for must in stmt.search("must")]
         for sub in stmt.substmts:
             if isinstance(sub.keyword, tuple) and sub.keyword[0] == _NACM:
                 found["nacm"] = sub.keyword[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from agent.core.nacm import lineage
 from agent.core.schema import Node, Schema
 
 
@@ -43,6 +44,15 @@ def _missing(node: Node, config: set[str], state: set[str], config_on: bool, sta
         return [path] if node.children and whole else lacking
     served = config_on if node.config else state_on
     return [] if served else [path]
+
+
+def unserved_actions(schema: Schema, served: Collection[str], absent: Collection[str]) -> list[str]:
+    """Schema paths of the actions that nobody serves; those on absent data are absent with it."""
+    return [
+        action.path
+        for action in schema.actions()
+        if action.path not in served and not any(node.path in absent for node in lineage(action))
+    ]
 
 
 def unknown(schema: Schema, paths: Iterable[str]) -> list[str]:

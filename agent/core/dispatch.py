@@ -19,16 +19,18 @@ from agent.core.access import Access, Denied
 from agent.core.aside import Aside, Steps
 from agent.core.base_events import MODULE as BASE_EVENTS
 from agent.core.base_events import PUBLISHED, BaseEvents
-from agent.core.coverage import missing, trail_of, unknown
+from agent.core.conditions import check_input
+from agent.core.coverage import missing, trail_of, unknown, unserved_actions
 from agent.core.data import Data as Data
 from agent.core.datastore import Running, StoredConfigurationError
 from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
+from agent.core.instance import refuse_absent
 from agent.core.locks import PartialLock
 from agent.core.loop import Loop
 from agent.core.nacm import NACM
 from agent.core.path import to_instance_identifier
-from agent.core.providers import ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
+from agent.core.providers import Action, ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
 from agent.core.replay import EventLog
 from agent.core.requests import (
     Change,
@@ -67,6 +69,8 @@ Submitted = Change | Validate | Lock | Unlock | Invoke | EndSession
 class Providers:
     """Who implements what, by schema path ("/module:a/b"; an RPC is "/module:name"); the longest path wins.
 
+    An action's path is that of its data node and one step more.
+
     `front_end` names RPCs that front ends translate into other words of the vocabulary (ietf-netconf's get and so
     on); `absent` is the one list of what is served by nobody: such RPCs answer operation-not-supported.
     """
@@ -74,6 +78,7 @@ class Providers:
     config: Mapping[str, ConfigProvider] = field(default_factory=dict)
     state: Mapping[str, StateProvider] = field(default_factory=dict)
     operations: Mapping[str, Operation] = field(default_factory=dict)
+    actions: Mapping[str, Action] = field(default_factory=dict)
     notifications: frozenset[str] = frozenset()
     front_end: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
@@ -129,7 +134,8 @@ class Dispatch:
             providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
         lacking = missing(schema, providers.config, providers.state, providers.absent)
         lacking += _unserved_operations(schema, providers)
-        named = (providers.config, providers.state, providers.operations)
+        lacking += unserved_actions(schema, providers.actions, providers.absent)
+        named = (providers.config, providers.state, providers.operations, providers.actions)
         named_sets = (providers.notifications, providers.front_end, providers.absent)
         strange = unknown(schema, chain(*named, *named_sets))
         if lacking:
@@ -163,6 +169,7 @@ class Dispatch:
         self.running.announce = self._base_events.announce
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self._operations = dict(providers.operations)
+        self._actions = dict(providers.actions)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
         self._state = sorted(
             ((trail_of(schema, path), provider) for path, provider in providers.state.items()),
@@ -204,6 +211,13 @@ class Dispatch:
             raise _failed("a read") from None
 
     def _gather(self, request: Get, user: User) -> Tree:
+        tree = with_defaults(self._whole(request), request, self.schema)
+        # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
+        looked_at = request.selection if request.xpath is None else None
+        return selected(self.access.readable(user, tree, looked_at), request, self.schema)
+
+    def _whole(self, request: Get) -> Tree:
+        """The datastore, and the state that the selection touches."""
         config = self.datastores.tree(request.datastore or Datastore.RUNNING)
         tree: Tree = {} if request.content is Content.NONCONFIG else config
         if shows_state(request):
@@ -212,10 +226,7 @@ class Dispatch:
                     value = provider.read()
                     if value is not None:
                         tree = _with(tree, trail, value)
-        tree = with_defaults(tree, request, self.schema)
-        # what may not be read is gone before anything is compared with it (RFC 8341 section 3.2.4)
-        looked_at = request.selection if request.xpath is None else None
-        return selected(self.access.readable(user, tree, looked_at), request, self.schema)
+        return tree
 
     def subscribe(self, request: Subscribe, session: Session) -> Subscription:
         """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError."""
@@ -290,14 +301,24 @@ class Dispatch:
     def _invoke(self, request: Invoke, session: Session) -> Tree | Steps | None:
         node = request.node
         if node.kind == "action":
-            self.access.check_action(session.user, node, request.path)
-        else:
-            self.access.check_exec(session.user, node.module, node.name)
+            return self._act(request, session)
+        self.access.check_exec(session.user, node.module, node.name)
         operation = self._operations.get(node.path)
         if operation is None:
-            message = f"{node.module}:{node.name} is not implemented here"
-            raise refuse("operation-not-supported", message, type="protocol")
+            raise _unimplemented(node)
+        check_input(request, self.schema, self._whole)
         return operation(request.input, session)
+
+    def _act(self, request: Invoke, session: Session) -> Tree | Steps | None:
+        """An action: the right to it, before anything tells what is there; then whether it is."""
+        node = request.node
+        self.access.check_action(session.user, node, request.path)
+        action = self._actions.get(node.path)
+        if action is None:
+            raise _unimplemented(node)
+        refuse_absent(request.path, self.schema, self._whole)
+        check_input(request, self.schema, self._whole)
+        return action(request.input, request.path, session)
 
     def _tell(self, denied: Denied, session: Session) -> None:
         """One line of the log: what was denied to whom, and by which rule; few a session, so that nobody fills it."""
@@ -362,6 +383,11 @@ class Dispatch:
         while here is not None and here not in self._by_node:
             here = here.parent
         return None if here is None else self._by_node[here]
+
+
+def _unimplemented(node: Node) -> RequestError:
+    message = f"{node.module}:{node.name} is not implemented here"
+    return refuse("operation-not-supported", message, type="protocol")
 
 
 def _exec(request: Change | Validate | Lock | Unlock) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.core.schema import Node, Schema
@@ -87,6 +87,17 @@ def resolve(path: Path, schema: Schema) -> tuple[Node, ...] | None:
         nodes.append(child)
         node = child
     return tuple(nodes)
+
+
+def values(path: Path, nodes: Sequence[Node]) -> tuple[tuple[Node, tuple[Any, ...] | None], ...]:
+    """The nodes with the values of their keys; the steps of the path lead to them and name all keys."""
+    steps = zip(path, nodes, strict=True)
+    return tuple((node, _key_values(step, node) if node.kind == "list" else None) for step, node in steps)
+
+
+def _key_values(step: Step, node: Node) -> tuple[Any, ...]:
+    texts = dict(step.keys)
+    return tuple(key.type.from_text(texts[key.name]) for key in node.key_nodes if key.type is not None)
 
 
 def lookup(tree: Mapping[str, Any], path: Path, schema: Schema) -> Any:

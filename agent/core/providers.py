@@ -13,6 +13,7 @@ from agent.core.replay import Entry, Limits
 from agent.core.requests import EditNode
 from agent.core.sessions import Session
 from agent.core.tree import Tree
+from agent.errors import Path
 
 
 class UnitOfWork(Protocol):
@@ -90,4 +91,12 @@ class Operation(Protocol):
 
     def __call__(self, input: Tree, session: Session, /) -> Tree | Steps | None:  # noqa: A002 - YANG's word
         """`input` is schema-checked, with defaults filled in. Returns the output tree, or None for <ok/>/204."""
+        ...
+
+
+class Action(Protocol):
+    """Implements one action of YANG 1.1. As `Operation`, for the instance at `path`."""
+
+    def __call__(self, input: Tree, path: Path, session: Session, /) -> Tree | Steps | None:  # noqa: A002 - YANG's word
+        """The instance was there, and the user may reach it, when this was called."""
         ...

@@ -191,7 +191,10 @@ class Unlock:
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Call an RPC (`node` is its schema node; `path` is for actions' instances). `input` is a tree of its input."""
+    """Call an RPC, or an action on the instance at `path`, which names all keys. `node` is the schema node of either.
+
+    `input` is a tree of its input.
+    """
 
     node: Node
     input: Tree

@@ -40,6 +40,7 @@ class Node:
     `outer_when` those of the choice, case, uses or augment around it (context: the closest data parent). `choice`
     names the enclosing (choice, case) pairs, outermost first; `default_cases` are those of the choices whose default
     case this is. `default` is lexical, empty where there is none.
+    `must` is of input only: `test`, and `message` and `app_tag` where the model gives them.
     `operations` are actions and notifications below a data node; `children` are data nodes only, in schema order.
     """
 
@@ -59,6 +60,7 @@ class Node:
         "member",
         "min_elements",
         "module",
+        "must",
         "nacm",
         "name",
         "operations",
@@ -97,6 +99,7 @@ class Node:
         self.outer_when: tuple[str, ...] = tuple(document.get("outer-when", ()))
         self.choice: tuple[tuple[str, str], ...] = tuple((pair[0], pair[1]) for pair in document.get("choice", ()))
         self.default_cases: frozenset[str] = frozenset(document.get("default-cases", ()))
+        self.must: tuple[Mapping[str, str], ...] = tuple(document.get("must", ()))
         self.units: str | None = document.get("units")
         self.nacm: Nacm | None = document.get("nacm")
         index = document.get("type")
@@ -135,6 +138,11 @@ class Node:
     def child(self, module: str, name: str) -> Node | None:
         """The data child of that module and name."""
         return self._members.get(f"{module}:{name}")
+
+    def action(self, module: str, name: str) -> Node | None:
+        """The action of that module and name, which is invoked on instances of this node."""
+        found = (each for each in self.operations if (each.kind, each.module, each.name) == ("action", module, name))
+        return next(found, None)
 
     def by_member(self, member: str) -> Node | None:
         """The data child with that RFC 7951 member name; "module:name" is found also where the module is the same."""
@@ -203,7 +211,7 @@ class Schema:
         return found
 
     def find(self, path: str) -> Node | None:
-        """The data node, RPC, notification, input or output at a schema path as `Node.path` writes it."""
+        """The data node, RPC, action, notification, input or output at a schema path as `Node.path` writes it."""
         steps = path.strip("/").split("/")
         if steps == [""]:
             return self.root
@@ -213,8 +221,13 @@ class Schema:
         for step in steps[1:]:
             if node is None:
                 return None
-            node = node.by_member(step)
+            node = node.by_member(step) or next((each for each in node.operations if each.member == step), None)
         return node
+
+    def actions(self) -> Iterator[Node]:
+        """All actions, in schema order."""
+        for node in self.root.walk():
+            yield from (each for each in node.operations if each.kind == "action")
 
     @classmethod
     def load(cls, document: Mapping[str, Any], base: Path | None = None) -> Schema:

@@ -126,12 +126,13 @@ _READERS: dict[tuple[str, str], Callable[[Element, Schema], Operation]] = {
     **reads.READERS,
     (NC, "close-session"): _close_session,
     (NC, "kill-session"): _kill_session,
+    (xml.YANG, "action"): xml.decode_action,
     **edits.READERS,
     **partial.READERS,
     **subscriptions.READERS,
 }
 """By namespace and name; those of a module count only where it is served."""
-_ALWAYS = frozenset({NC, VALIDATE})
+_ALWAYS = frozenset({NC, VALIDATE, xml.YANG})
 
 _NMDA_SPACE = f' xmlns="{NMDA}"'.encode()
 _START = f'<rpc-reply xmlns="{NC}"'.encode()
@@ -162,7 +163,7 @@ def output_node(operation: Request, schema: Schema) -> Node | None:
 
 
 def output_reply(rpc: Rpc, output: Tree, node: Node) -> Iterator[bytes]:
-    """Answer of an RPC that returns something; `node` is the RPC's output node (RFC 7950 section 7.14.4)."""
+    """Answer of an RPC or action that returns something; `node` is its output node (RFC 7950 7.14.4, 7.15.2)."""
     yield b"".join((_START, rpc.attributes, b">"))
     yield from xml.encode(output, node)
     yield b"</rpc-reply>"

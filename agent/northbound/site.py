@@ -64,6 +64,7 @@ class SiteModules:
             if not covered:
                 config.append(node.path)
                 covered = True
+        absent += [each.path for each in node.operations if each.kind == "action" and each.module in self.modules]
         for child in node.children:
             self._sort(child, config, absent, covered=covered)
 

@@ -66,6 +66,15 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True)
+class Action:
+    """{+restconf}/data/…/action (section 3.6); `node` is the action, `instance` leads to what it is invoked on."""
+
+    node: Node
+    instance: Path
+    allow = CALL
+
+
+@dataclass(frozen=True, slots=True)
 class DataRoot:
     """{+restconf}/data: the datastore resource (section 3.4)."""
 
@@ -100,7 +109,7 @@ class DataResource:
         return tuple(_step(node, keys) for node, keys in self.path)
 
 
-Resource = HostMeta | ApiRoot | LibraryVersion | OperationList | Operation | DataRoot | DataResource
+Resource = HostMeta | ApiRoot | LibraryVersion | OperationList | Operation | Action | DataRoot | DataResource
 
 
 def parse(method: str, raw_path: str, query: str, schema: Schema) -> Resource:
@@ -149,6 +158,11 @@ def _data(method: str, api_path: str, schema: Schema) -> Resource:
     parent, path, steps = schema.root, [], ()  # type: tuple[Node, list[tuple[Node, tuple[Any, ...] | None]], Path]
     for index, segment in enumerate(segments):
         name_part, equals, value_part = segment.partition("=")
+        action = _action(parent, name_part, steps)
+        if action is not None:
+            if equals or index < len(segments) - 1:
+                raise _bad("invalid-value", f"{action.name} is an action: the path ends with its name", steps)
+            return Action(action, steps)
         node = _child(parent, *_identifier(name_part, steps), steps)
         keys = _keys(node, value_part, steps) if equals else None
         steps = (*steps, _step(node, keys))
@@ -171,13 +185,15 @@ def _child(parent: Node, module: str | None, name: str, steps: Path) -> Node:
     if node is not None:
         return node
     where = "at the top" if at_root else f"below {parent.path}"
-    for operation in parent.operations:
-        if operation.kind == "action" and operation.name == name and module in (None, operation.module):
-            raise HttpError(501, Error("protocol", "operation-not-supported", f"action {name} is not served", steps))
     others = [other.member if at_root else f"{other.module}:{name}" for other in parent.named(name)]
     hint = f"; write {' or '.join(others)}" if others else ""
     label = f"{module}:{name}" if module else name
     raise _bad("unknown-element", f"there is no node {label} {where}{hint}", steps, bad_element=name)
+
+
+def _action(parent: Node, segment: str, steps: Path) -> Node | None:
+    module, name = _identifier(segment, steps)
+    return parent.action(module or parent.module, name) if parent.operations else None
 
 
 def _rpc(segment: str, schema: Schema) -> Node:

@@ -7,6 +7,7 @@ arrived (`DELIVERED`) are agreed with the bridge through the WSGI environment. C
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
 import logging
@@ -21,13 +22,14 @@ from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.data import Data
 from agent.core.dispatch import Dispatch
+from agent.core.instance import AbsentError
 from agent.core.loop import LoopStoppedError
 from agent.core.requests import Get, Invoke
 from agent.core.schema import Node, Schema
 from agent.core.select import PickedRows, target
 from agent.core.sessions import Session
 from agent.core.tree import Tree
-from agent.errors import Error, RequestError
+from agent.errors import Error, Path, RequestError, Step
 from agent.restconf import negotiate, uri
 from agent.restconf.errors import HttpError, bad_request, status_of
 
@@ -83,6 +85,8 @@ class Resources:
                 return self._simple(self._operations_document)
             case uri.Operation(node):
                 return self._invoke(node)
+            case uri.Action(node, instance):
+                return self._invoke(node, instance)
             case uri.DataRoot():
                 return self._datastore()
             case uri.DataResource():
@@ -176,33 +180,38 @@ class Resources:
 
         return note
 
-    def _invoke(self, node: Node) -> Response:
+    def _invoke(self, node: Node, instance: Path = ()) -> Response:
+        """An RPC, or an action on the instance."""
         media = negotiate.accepted(_accept())
-        arguments = self._input(node)
-        output = self._dispatch.submit(Invoke(node, arguments), _session()).result()
+        where = (*instance, Step(node.module, node.name)) if instance else ()
+        request = Invoke(node, self._input(node, where), instance)
+        try:
+            output = self._dispatch.submit(request, _session()).result()
+        except AbsentError as absent:
+            raise HttpError(404, replace(absent.errors[0], tag="invalid-value")) from None
         shape = next(iter(node.named("output")), None)
         if not output or shape is None:
             return _reply(b"", None, status=204)
         codec = json_codec if negotiate.DATA_TYPES[media] == "json" else xml_codec
         return _reply(b"".join(codec.encode_wrapped(output, shape)), media)
 
-    def _input(self, node: Node) -> Tree:
-        """The body as the RPC's input (RFC 8040 section 3.6.1). Raises RequestError."""
+    def _input(self, node: Node, path: Path) -> Tree:
+        """The body as the input of an RPC, or of the action at `path` (RFC 8040 3.6.1). Raises RequestError."""
         body = request.get_data(cache=False)
         if not body.strip():
-            return json_codec.decode_input({}, node)
+            return json_codec.decode_input({}, node, path)
         if negotiate.sent(request.headers.get("Content-Type")) == "xml":
             root = xml_codec.parse(body)
             if etree.QName(root) != etree.QName(node.namespace, "input"):
                 wanted = f'<input xmlns="{node.namespace}">'
                 raise bad_request("missing-element", f"the body must be one {wanted} element", bad_element="input")
-            return xml_codec.decode_input(root, node)
+            return xml_codec.decode_input(root, node, path)
         value: Any = json_codec.parse(body)
         member = f"{node.module}:input"
         if not isinstance(value, dict) or set(value) != {member}:
             message = f'the body must be one object with the one member "{member}"'
             raise bad_request("missing-element", message, bad_element="input")
-        return json_codec.decode_input(value[member], node)
+        return json_codec.decode_input(value[member], node, path)
 
 
 INTERNAL = "an internal error occurred: the agent's log has the details"

@@ -102,6 +102,23 @@ def test_nobody_serves_its_state_and_operations(site: Device) -> None:
         assert caught.value.tag == "operation-not-supported"
 
 
+def test_nobody_serves_its_actions(site: Device) -> None:
+    """By NETCONF and RESTCONF; a key that is missing or of a wrong type is told before."""
+    frame = '<action xmlns="urn:ietf:params:xml:ns:yang:1"><vlans xmlns="{}"><vlan>{}<clear/></vlan></vlans></action>'
+    tags = []
+    with site.ncclient() as session:
+        for key in ("<id>7</id>", "<id>5000</id>", ""):
+            with pytest.raises(RPCError) as caught:
+                session.dispatch(to_ele(frame.format(SV, key)))
+            tags.append(caught.value.tag)
+    assert tags == ["operation-not-supported", "invalid-value", "missing-element"]
+    with site.http() as http:
+        status, told = http.post("/data/site-vlan:vlans/vlan=7/clear")
+        elsewhere, _ = http.post("/data/cisco-smart-license:licensing/site-vlan:audit")
+    assert elsewhere == 501
+    assert (status, told["ietf-restconf:errors"]["error"][0]["error-tag"]) == (501, "operation-not-supported")
+
+
 def starts(device: Device, *options: str) -> str:
     """What a start says that does not come about."""
     done = device.tool("run", "--netconf", "127.0.0.1:0", "--restconf", "127.0.0.1:0", *options)

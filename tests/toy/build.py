@@ -26,6 +26,7 @@ from agent.core.tree import Kept, Row, Tree
 from agent.core.validate import Validator, best_validator
 from agent.errors import refuse
 from agent.netconf.subscriptions import content
+from tests.toy.acts import FARM, Acts
 
 FOLDER = Path(__file__).parent
 STANDARD = FOLDER.parents[1] / "yang" / "standard"
@@ -89,17 +90,19 @@ FEATURES = (
 )
 
 
-def toy_schema(*, netconf: bool = False) -> Schema:
+def toy_schema(*, netconf: bool = False, acts: bool = False) -> Schema:
     """toy and toy-more; with `netconf` also toy-defaults and the modules that NETCONF and its reads are made of.
+
+    With `acts` also toy-acts.
 
     Compiled once a process: nodes are compared by identity.
     """
-    return _schema(netconf)
+    return _schema(netconf, acts)
 
 
 @lru_cache
-def _schema(netconf: bool) -> Schema:
-    modules = ["toy", "toy-more"]
+def _schema(netconf: bool, acts: bool) -> Schema:
+    modules = ["toy", "toy-more", *(["toy-acts"] if acts else [])]
     features: dict[str, list[str]] = {}
     if netconf:
         modules += ["ietf-netconf", "ietf-netconf-monitoring", "ietf-netconf-with-defaults", "ietf-netconf-nmda"]
@@ -120,8 +123,8 @@ def _schema(netconf: bool) -> Schema:
 
 
 @lru_cache
-def _validator(netconf: bool) -> Validator:
-    return best_validator(toy_schema(netconf=netconf))
+def _validator(netconf: bool, acts: bool) -> Validator:
+    return best_validator(toy_schema(netconf=netconf, acts=acts))
 
 
 @dataclass
@@ -287,6 +290,7 @@ class Toy:
     events: list[Event]
     found: Value
     event_log: EventLog
+    acts: Acts
 
     @classmethod
     def open(
@@ -304,13 +308,15 @@ class Toy:
         startup: bool | None = None,
         quiet: bool = False,
         replay: bool = False,
+        acts: bool = False,
     ) -> Toy:
         """Built and started, on `store` (else on a new one that holds `stored`).
 
         `operations`, `front_end` and `state` are added to the toy's own; `startup` is offered with `netconf`.
         With `quiet` nobody listens to the hub: `events` stays empty. With `replay` events are kept in the store's log.
+        `acts` adds the module with actions.
         """
-        schema = toy_schema(netconf=netconf)
+        schema = toy_schema(netconf=netconf, acts=acts)
         calls: list[tuple[str, Tree]] = []
         reports = Reports(schema)
         values = {
@@ -320,16 +326,24 @@ class Toy:
             "/toy:store/usage": Value({"used": 7}),
         }
         found = Value()
+        actions = Acts()
         settings = Settings()
         store = store or Store(config=stored)
         providers = Providers(
-            config=dict.fromkeys([*_CONFIG, *(_MORE_CONFIG if netconf else ())], settings),
-            state={**values, **({"/toy-defaults:found": found} if netconf else {}), **(state or {})},
-            operations={**_operations(calls), **(operations or {})},
+            config=dict.fromkeys([*_CONFIG, *((FARM,) if acts else ()), *(_MORE_CONFIG if netconf else ())], settings),
+            state={
+                **values,
+                **({f"{FARM}/seen": actions.birds} if acts else {}),
+                **({"/toy-defaults:found": found} if netconf else {}),
+                **(state or {}),
+            },
+            operations={**_operations(calls), **(_picking(calls) if acts else {}), **(operations or {})},
+            actions=actions.table() if acts else {},
             notifications=frozenset({"/toy:greeted"}),
             front_end=front_end | (_NETCONF_RPCS if netconf else frozenset()),
             absent=frozenset({"/toy:absent"})
             | ({"/ietf-netconf-notifications:netconf-capability-change"} if netconf else frozenset())
+            | (frozenset({f"{FARM}/unheard"}) if acts else frozenset())
             | ({"/ietf-netconf-monitoring:netconf-state"} if netconf and not state else frozenset()),
         )
         clock = clock or SystemClock()
@@ -339,7 +353,7 @@ class Toy:
             clock=clock,
             access=Access(schema, RULES),
             providers=providers,
-            validator=_validator(netconf),
+            validator=_validator(netconf, acts),
             begin=store.begin,
             stored=store.config,
             documents=store.documents,
@@ -353,8 +367,8 @@ class Toy:
             dispatch.hub.subscribe(events.append)
         dispatch.start()
         status, report_list, parts, usage = values.values()
-        parts_of_it = (status, reports, report_list, parts, usage)
-        return cls(schema, dispatch, store, settings, *parts_of_it, calls, events, found, event_log)
+        made = (status, reports, report_list, parts, usage, calls, events, found, event_log, actions)
+        return cls(schema, dispatch, store, settings, *made)
 
     def session(self, user: User = ADMIN, transport: str = "local") -> Session:
         """An open session; the reasons it is ended for are appended to `ended`."""
@@ -402,6 +416,10 @@ _NETCONF_RPCS = frozenset(
     "/ietf-netconf-partial-lock:partial-unlock",
     "/notifications:create-subscription",
 }
+
+
+def _picking(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
+    return {"/toy-acts:pick": lambda given, _: calls.append(("pick", given))}
 
 
 def _operations(calls: list[tuple[str, Tree]]) -> dict[str, Any]:
