@@ -28,7 +28,7 @@ class Error:
     """What went wrong, as both protocols report it.
 
     `info` holds error-info members by local name: bad-attribute, bad-element, bad-namespace, session-id,
-    non-unique, missing-choice.
+    missing-choice, and non-unique once for each leaf, as its path.
     """
 
     type: ErrorType
@@ -36,7 +36,7 @@ class Error:
     message: str
     path: Path = ()
     app_tag: str | None = None
-    info: tuple[tuple[str, str], ...] = ()
+    info: tuple[tuple[str, str | Path], ...] = ()
 
 
 class RequestError(Exception):

@@ -133,5 +133,16 @@ def _error(error: Error) -> Tree:
         result["error-path"] = to_instance_identifier(error.path)
     result["error-message"] = error.message
     if error.info:
-        result["error-info"] = dict(error.info)
+        result["error-info"] = _info(error)
+    return result
+
+
+def _info(error: Error) -> Tree:
+    """Members of its error-info; what stands there once for each leaf is an array."""
+    result: Tree = {}
+    for name, value in error.info:
+        if isinstance(value, str):
+            result[name] = value
+        else:
+            result.setdefault(name, []).append(to_instance_identifier(value))
     return result

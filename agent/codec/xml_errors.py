@@ -11,7 +11,7 @@ from agent.codec.xml_read import NC, YANG
 from agent.codec.xml_write import escape, escape_attribute
 from agent.core.path import to_xpath
 from agent.core.schema import Schema
-from agent.errors import Error
+from agent.errors import Error, Path
 
 RESTCONF = "urn:ietf:params:xml:ns:yang:ietf-restconf"
 _YANG_INFO = frozenset({"non-unique", "missing-choice"})
@@ -34,16 +34,22 @@ def _body(error: Error, schema: Schema, severity: str, namespace: str) -> str:
     if error.app_tag is not None:
         parts.append(f"<error-app-tag>{escape(error.app_tag)}</error-app-tag>")
     if error.path:
-        xpath, prefixes = to_xpath(error.path, schema)
-        declared = "".join(f' xmlns:{name}="{escape_attribute(uri)}"' for name, uri in prefixes.items())
+        xpath, declared = _instance(error.path, schema)
         parts.append(f"<error-path{declared}>{escape(xpath)}</error-path>")
     parts.append(f'<error-message xml:lang="en">{escape(error.message)}</error-message>')
     if error.info:
-        parts.append(f"<error-info>{''.join(_info(name, value, namespace) for name, value in error.info)}</error-info>")
+        parts.append(f"<error-info>{''.join(_info(name, value, namespace, schema) for name, value in error.info)}</error-info>")
     return "".join(parts)
 
 
-def _info(name: str, value: str, around: str) -> str:
+def _info(name: str, value: str | Path, around: str, schema: Schema) -> str:
     space = YANG if name in _YANG_INFO else NC
     declared = "" if space == around else f' xmlns="{space}"'
-    return f"<{name}{declared}>{escape(value)}</{name}>"
+    text, more = (value, "") if isinstance(value, str) else _instance(value, schema)
+    return f"<{name}{declared}{more}>{escape(text)}</{name}>"
+
+
+def _instance(path: Path, schema: Schema) -> tuple[str, str]:
+    """An instance as XPath, and the declarations of its prefixes."""
+    xpath, prefixes = to_xpath(path, schema)
+    return xpath, "".join(f' xmlns:{name}="{escape_attribute(uri)}"' for name, uri in prefixes.items())

@@ -44,6 +44,17 @@ def _violation(tag: str, message: str, path: Path, app_tag: str | None = None, *
     return Violation(Error("application", tag, message, path, app_tag, pairs))
 
 
+def _not_unique(message: str, entry: Path, app_tag: str, leaves: Sequence[str]) -> Violation:
+    """`leaves` are the descendant paths of a unique statement; each is named as an instance (RFC 7950 section 15.1)."""
+    found = []
+    for leaf in leaves:
+        path, module = entry, entry[-1].module if entry else ""
+        for name in leaf.split("/"):
+            path = (*path, Step(module, name.rpartition(":")[2]))
+        found.append(("non-unique", path))
+    return Violation(Error("application", "operation-failed", message, entry, app_tag, tuple(found)))
+
+
 def _missing_choice(choice: str, path: Path) -> Violation:
     message = f"one case of choice {choice} must be there"
     return _violation("data-missing", message, path, "mandatory-choice", missing_choice=choice)
@@ -114,7 +125,7 @@ class LibyangValidator:
                 return _violation("operation-failed", message, _without_keys(path), tag)
             case "data-not-unique" as tag:
                 found = re.search(r'leaf\(s\) "([^"]*)"', message)
-                return _violation("operation-failed", message, path, tag, non_unique=found[1] if found else "")
+                return _not_unique(message, path, tag, found[1].split() if found else ())
             case "instance-required" as tag:
                 return _violation("data-missing", message, path, tag)
         for pattern, make in _LIBYANG_MESSAGES:

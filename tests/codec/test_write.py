@@ -268,13 +268,19 @@ def test_empty_stored_list() -> None:
         assert as_xml(toy.dispatch.read(status, toy.session())) == ('<status xmlns="urn:example:toy"></status>')
 
 
+LEAVES = tuple((Step("toy", "box"), Step("toy", name)) for name in ("low", "high"))
 ERROR = Error(
     "application",
     "data-missing",
     "a <message> & more",
     (Step("toy", "box"), Step("toy", "entry", (("id", "it's"),)), Step("toy-more", "weight")),
     "instance-required",
-    (("bad-element", "a<b"), ("missing-choice", "way"), ("session-id", "7")),
+    (
+        ("bad-element", "a<b"),
+        ("missing-choice", "way"),
+        ("session-id", "7"),
+        *(("non-unique", leaf) for leaf in LEAVES),
+    ),
 )
 
 
@@ -306,6 +312,8 @@ def test_rpc_error() -> None:
         (f"{{{NC}}}bad-element", "a<b"),
         ("{urn:ietf:params:xml:ns:yang:1}missing-choice", "way"),
         (f"{{{NC}}}session-id", "7"),
+        ("{urn:ietf:params:xml:ns:yang:1}non-unique", "/t:box/t:low"),
+        ("{urn:ietf:params:xml:ns:yang:1}non-unique", "/t:box/t:high"),
     ]
 
 
@@ -331,7 +339,12 @@ def test_restconf_errors() -> None:
             "error-app-tag": "instance-required",
             "error-path": """/toy:box/entry[id="it's"]/toy-more:weight""",
             "error-message": "a <message> & more",
-            "error-info": {"bad-element": "a<b", "missing-choice": "way", "session-id": "7"},
+            "error-info": {
+                "bad-element": "a<b",
+                "missing-choice": "way",
+                "session-id": "7",
+                "non-unique": ["/toy:box/low", "/toy:box/high"],
+            },
         },
         {"error-type": "protocol", "error-tag": "in-use", "error-message": "locked"},
     ]

@@ -120,7 +120,9 @@ def test_nothing_is_left_from_the_last_check() -> None:
 
 def test_unique_and_choice_are_named() -> None:
     told = libyang().check(entries({"id": "a", "address": "x", "port": 1}, {"id": "b", "address": "x", "port": 1}))
-    assert dict(told[0].error.info)["non-unique"] == "address port"
+    entry = (Step("toy", "box"), Step("toy", "entry", (("id", "b"),)))
+    leaves = [(*entry, Step("toy", name)) for name in ("address", "port")]
+    assert told[0].error.info == tuple(("non-unique", leaf) for leaf in leaves)
     told = libyang().check({"toy:need": {"few": [{"k": "a"}, {"k": "b"}]}})
     assert dict(told[0].error.info) == {"missing-choice": "one"}
 

@@ -19,6 +19,15 @@ def test_a_choice_that_is_missing(client: Client) -> None:
     assert (told["path"].text, told["info"]) == ("/t:need", {f"{YANG}missing-choice": "one"})
 
 
+def test_each_leaf_that_is_not_unique(client: Client) -> None:
+    """Checklist 88: non-unique once for each leaf, as its instance, prefixes declared (RFC 7950 15.1)."""
+    entries = "".join(f"<entry><id>{one}</id><address>h</address><port>1</port></entry>" for one in "ab")
+    (told,) = edit(client, box(entries))
+    leaves = list(told.iterfind(f"{{{NC}}}error-info/{YANG}non-unique"))
+    assert [leaf.text for leaf in leaves] == [f"/t:box/t:entry[t:id='b']/t:{name}" for name in ("address", "port")]
+    assert {leaf.nsmap["t"] for leaf in leaves} == {TOY}
+
+
 def test_each_broken_constraint_is_told(client: Client, toy: Toy) -> None:
     """Checklist 88: several at once, each with its own path."""
     told = errors(edit(client, f'<need xmlns="{TOY}"/>'))
