@@ -11,6 +11,8 @@ from lxml import etree
 import pytest
 
 from agent.core import streams
+from agent.core.hub import Event
+from agent.core.requests import Subscribe
 from tests.netconf.operations import box, edit
 from tests.netconf.support import NC, Client, Server, error, is_ok
 from tests.netconf.test_subscriptions import MANAGE, T, subscribe, told, who
@@ -171,6 +173,48 @@ def test_a_slow_subscriber_misses_nothing(
                 assert [(who(quick) or "").split()[0] for _ in range(10)] == [str(number - 9 + at) for at in range(10)]
         assert toy.dispatch.streams.oldest > 300
         assert [(who(slow) or "").split()[0] for _ in range(400)] == [str(number) for number in range(400)]
+
+
+def test_what_is_dropped_while_it_is_looked_for_comes_from_the_log(
+    toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscriber at the edge of what is in memory misses nothing when the edge moves at that moment."""
+    monkeypatch.setattr(streams, "RECENT", 5)
+    subscription = toy.dispatch.subscribe(Subscribe("NETCONF"), toy.session())
+    for number in range(5):
+        greet(str(number))
+    look = toy.dispatch.streams.event
+
+    def late(number: int) -> Event | None:
+        if number == toy.dispatch.streams.oldest:
+            monkeypatch.undo()
+            monkeypatch.setattr(streams, "RECENT", 5)
+            for more in range(5, 8):
+                greet(str(more))
+        return look(number)
+
+    monkeypatch.setattr(toy.dispatch.streams, "event", late)
+    found = []
+    while subscription.behind:
+        found += subscription.take(64)
+    assert [event.tree["who"] for event in found] == [str(number) for number in range(8)]
+    subscription.close()
+
+
+def test_long_events_are_kept_within_a_bound(
+    server: Server, toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a client does not read, memory has few long events, and the latest at any rate; the log has all."""
+    monkeypatch.setattr(streams, "OCTETS", 100_000)
+    with server.client() as slow:
+        assert is_ok(slow.rpc(subscribe(GREETED)))
+        first = toy.dispatch.streams.oldest
+        for number in range(100):
+            greet(f"{number} {'x' * 20_000}")
+        assert toy.dispatch.streams.oldest - first == 96
+        greet(f"100 {'x' * 200_000}")
+        assert toy.dispatch.streams.oldest == toy.dispatch.streams.last
+        assert [(who(slow) or "").split()[0] for _ in range(101)] == [str(number) for number in range(101)]
 
 
 def test_replayed_bytes_are_the_logged_ones(server: Server, greet: Callable[..., None]) -> None:
