@@ -14,7 +14,7 @@ from agent.core import streams
 from agent.core.hub import Event
 from agent.core.requests import Subscribe
 from tests.netconf.operations import box, edit
-from tests.netconf.support import NC, Client, Server, error, is_ok
+from tests.netconf.support import NC, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import MANAGE, T, subscribe, told, who
 from tests.toy.build import Toy
 
@@ -173,6 +173,21 @@ def test_a_slow_subscriber_misses_nothing(
                 assert [(who(quick) or "").split()[0] for _ in range(10)] == [str(number - 9 + at) for at in range(10)]
         assert toy.dispatch.streams.oldest > 300
         assert [(who(slow) or "").split()[0] for _ in range(400)] == [str(number) for number in range(400)]
+
+
+def test_a_subscriber_who_never_reads_can_be_ended(server: Server, toy: Toy, greet: Callable[..., None]) -> None:
+    """While notifications wait for its client, others are served and may kill the session; nothing is left of it."""
+    with server.client() as stuck, server.client() as other:
+        assert is_ok(stuck.rpc(subscribe(GREETED)))
+        sent = next(one for one in toy.dispatch.sessions.all() if one.id == stuck.session_id)
+        for _ in range(300):
+            greet("x" * 20_000)
+        assert sent.out_notifications < 300
+        assert other.rpc("<get/>").find(f"{{{NC}}}data") is not None
+        assert toy.dispatch.hub.watched
+        assert is_ok(other.rpc(f"<kill-session><session-id>{stuck.session_id}</session-id></kill-session>"))
+        assert until(lambda: not toy.dispatch.hub.watched)
+        assert until(lambda: sent not in toy.dispatch.sessions.all())
 
 
 def test_what_is_dropped_while_it_is_looked_for_comes_from_the_log(
