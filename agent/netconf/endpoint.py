@@ -102,7 +102,10 @@ class Endpoint:
         idle_timeout: float = 0,
         message_limit: int = MESSAGE_LIMIT,
     ) -> None:
-        """Times are in seconds; an `idle_timeout` of 0 is none. `message_limit` is in octets."""
+        """Times are in seconds; an `idle_timeout` of 0 is none, and none holds while there is a subscription.
+
+        `message_limit` is in octets.
+        """
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
@@ -221,7 +224,7 @@ class Endpoint:
             self._channel.resume_reading()
         greeted = self._protocol.greeted
         timer = None
-        if self._idle_timeout and greeted:
+        if self._idle_timeout and greeted and not self._subscribed:
             timer = self._loop.call_later(self._idle_timeout, self._finish, "timeout")
         try:
             await self._more.wait()
@@ -267,7 +270,7 @@ class Endpoint:
 
     async def _subscribe(self, rpc: Rpc, request: Subscribe) -> None:
         """Answer, and only then begin to send notifications (RFC 5277 section 2.1.1; checklist 112, 113)."""
-        if self._delivery is not None and not self._delivery.done():
+        if self._subscribed:
             raise already_subscribed()
         subscription = self._dispatch.subscribe(request, self._session)
         await self._send(messages.ok_reply(rpc))
@@ -275,8 +278,14 @@ class Endpoint:
         self._delivery = self._loop.create_task(delivery.run())
         self._delivery.add_done_callback(lambda done: self._unsubscribed(subscription, done))
 
+    @property
+    def _subscribed(self) -> bool:
+        return self._delivery is not None and not self._delivery.done()
+
     def _unsubscribed(self, subscription: Subscription, delivery: asyncio.Task[None]) -> None:
         subscription.close()
+        # from now on the session may be idle
+        self._more.set()
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.error("session %d: its notifications broke off", self._session.id, exc_info=error)
             self._finish("other")
