@@ -59,7 +59,7 @@ NETCONF = Stream("NETCONF", "All events of this server.")
 class Streams:
     """The streams of one server, and its recent events since the first of the present subscribers came.
 
-    Events arrive on one thread; subscriptions are read on any.
+    Events arrive and subscriptions are made on the core thread; these are read, and closed, on any.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Streams:
     # For front ends
 
     def subscribe(self, request: Subscribe, session: Session) -> Subscription:
-        """A subscription from now on; its owner closes it. Raises RequestError."""
+        """A subscription from now on; its owner closes it. Core thread. Raises RequestError."""
         stream = self.streams.get(request.stream)
         if stream is None:
             known = ", ".join(self.streams)

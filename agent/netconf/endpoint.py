@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 import logging
 from typing import Any, Protocol, TypeVar
 
@@ -80,6 +80,12 @@ class Channel(Protocol):
 
 class _CutShortError(Exception):
     """A reply broke off after a part of it was sent: only ending the session is left."""
+
+
+def _close(made: Future[Subscription]) -> None:
+    """Close what nobody else will."""
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
 
 
 class Endpoint:
@@ -272,8 +278,14 @@ class Endpoint:
         """Answer, and only then begin to send notifications (RFC 5277 section 2.1.1; checklist 112, 113)."""
         if self._subscribed:
             raise already_subscribed()
-        subscription = self._dispatch.subscribe(request, self._session)
-        await self._send(messages.ok_reply(rpc))
+        made = self._dispatch.subscribe(request, self._session)
+        try:
+            subscription = await asyncio.wrap_future(made)
+            await self._send(messages.ok_reply(rpc))
+        except BaseException:
+            # refused, or the session ends meanwhile
+            made.add_done_callback(_close)
+            raise
         delivery = Delivery(self._dispatch.streams, subscription, self._notify)
         self._delivery = self._loop.create_task(delivery.run())
         self._delivery.add_done_callback(lambda done: self._unsubscribed(subscription, done))

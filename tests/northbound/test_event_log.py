@@ -13,7 +13,7 @@ from agent.core.sessions import Session
 from agent.errors import RequestError
 from agent.northbound.notifications import LICENSING
 from tests.northbound.conftest import Make
-from tests.northbound.kit import ADMIN, SESSIONS, T0, Rig
+from tests.northbound.kit import ADMIN, SECONDS, SESSIONS, T0, Rig
 from tests.northbound.stores import FailingStore
 
 
@@ -59,7 +59,7 @@ def test_the_licensing_stream_replays_over_a_restart(make: Make, tmp_path: Path)
     rig.use("sessions", 4)
     told = [event for event in rig.told if LICENSING.carries(event)]
     rig.restart(after=10)
-    subscription = rig.dispatch.subscribe(Subscribe("licensing", start=T0), session(rig))
+    subscription = rig.dispatch.subscribe(Subscribe("licensing", start=T0), session(rig)).result(SECONDS)
     replayed = subscription.take(1000)
     assert replayed[-1].name == "replayComplete"
     assert replayed[: len(told)] == told
@@ -100,7 +100,7 @@ def test_events_are_told_by_the_moment(make: Make) -> None:
     assert [time[-10:] for time in times] == [".250+00:00", ".500+00:00", ".750+00:00"]
     for start, stop, expected in ((0, 0, [4]), (0, 1, [4, 5]), (1, 1, [5]), (1, 2, [5, 6])):
         bounds = (datetime.fromisoformat(times[place]).timestamp() for place in (start, stop))
-        subscription = rig.dispatch.subscribe(Subscribe("licensing", None, *bounds), session(rig))
+        subscription = rig.dispatch.subscribe(Subscribe("licensing", None, *bounds), session(rig)).result(SECONDS)
         counts = [event.tree["count"] for event in subscription.take(1000) if event.name == "usage-changed"]
         assert counts == expected
         subscription.close()
