@@ -122,7 +122,7 @@ class _Tell:
         self._clock = clock
 
     def __call__(
-        self, notices: Sequence[Notice], before: State, after: State, at: int, unit: UnitOfWork | None
+        self, notices: Sequence[Notice], before: State, after: State, at: float, unit: UnitOfWork | None
     ) -> Callable[[], None]:
         if self.notifier is None:
             return lambda: None

@@ -38,7 +38,8 @@ def _body(error: Error, schema: Schema, severity: str, namespace: str) -> str:
         parts.append(f"<error-path{declared}>{escape(xpath)}</error-path>")
     parts.append(f'<error-message xml:lang="en">{escape(error.message)}</error-message>')
     if error.info:
-        parts.append(f"<error-info>{''.join(_info(name, value, namespace, schema) for name, value in error.info)}</error-info>")
+        info = "".join(_info(name, value, namespace, schema) for name, value in error.info)
+        parts.append(f"<error-info>{info}</error-info>")
     return "".join(parts)
 
 

@@ -228,10 +228,11 @@ class Dispatch:
                         tree = _with(tree, trail, value)
         return tree
 
-    def subscribe(self, request: Subscribe, session: Session) -> Subscription:
-        """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError."""
+    def subscribe(self, request: Subscribe, session: Session) -> Future[Subscription]:
+        """Follow an event stream; whoever asked for it reads and closes it. Raises RequestError; so does the future."""
         self.authorize(session, "notifications", "create-subscription")
-        return self.streams.subscribe(request, session)
+        # between two pieces of work no event's transaction is under way: each is in the log, or still to come
+        return self.loop.submit(lambda: self.streams.subscribe(request, session))
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""

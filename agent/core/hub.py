@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 import logging
+from math import floor
 import threading
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One notification: its schema name, the tree below it, and when it happened (epoch seconds).
+    """One notification: its schema name, the tree below it, and when it happened (epoch seconds, whole milliseconds).
 
     `number` counts the events of this agent over its restarts, with gaps. `kept` is for encoded forms, each made once
     by whoever needs it first.
@@ -109,7 +110,7 @@ class Hub:
 
     def _numbered(self, module: str, name: str, tree: Tree, time: float) -> Event:
         self.last += 1
-        return Event(module, name, tree, time, self.last)
+        return Event(module, name, tree, _milliseconds(time), self.last)
 
     def _hand_out(self, event: Event) -> None:
         for subscriber in self._subscribers:
@@ -117,3 +118,9 @@ class Hub:
                 subscriber(event)
             except Exception:
                 log.exception("a subscriber failed on %s:%s", event.module, event.name)
+
+
+def _milliseconds(time: float) -> float:
+    """A moment as eventTime has it, so that an event lies within bounds that were taken from eventTime."""
+    # a whole number of milliseconds stays what it is, though a float may be a little less
+    return floor(time * 1000 + 0.001) / 1000

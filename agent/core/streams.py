@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 RECENT: Final = 4096
 """Events that are kept in memory for subscribers who have not taken them yet; older ones are read from the log."""
 
+OCTETS: Final = 8 * 1024 * 1024
+"""About what these may take; the latest is kept however long it is."""
+
 LONGEST_WAIT: Final = 60.0
 """Real seconds after which a stopTime is looked at again: the clock may have been set."""
 
@@ -56,7 +59,7 @@ NETCONF = Stream("NETCONF", "All events of this server.")
 class Streams:
     """The streams of one server, and its recent events since the first of the present subscribers came.
 
-    Events arrive on one thread; subscriptions are read on any.
+    Events arrive and subscriptions are made on the core thread; these are read, and closed, on any.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Streams:
         self._log = kept
         self._lock = threading.Lock()
         self._recent: dict[int, Event] = {}
+        self._octets = 0
         self._wakers: tuple[Callable[[], None], ...] = ()
         self._open = 0
         self._leave: Callable[[], None] | None = None
@@ -88,7 +92,7 @@ class Streams:
     # For front ends
 
     def subscribe(self, request: Subscribe, session: Session) -> Subscription:
-        """A subscription from now on; its owner closes it. Raises RequestError."""
+        """A subscription from now on; its owner closes it. Core thread. Raises RequestError."""
         stream = self.streams.get(request.stream)
         if stream is None:
             known = ", ".join(self.streams)
@@ -99,7 +103,7 @@ class Streams:
             self._open += 1
             if self._leave is None:
                 # what happens from here on is kept; what happened before is in the log
-                self._recent.clear()
+                self._forget()
                 self.last = self._hub.last
                 self.oldest = self.last + 1
                 self._leave = self._hub.subscribe(self._take)
@@ -156,14 +160,20 @@ class Streams:
             if self._open == 0 and self._leave is not None:
                 self._leave()
                 self._leave = None
-                self._recent.clear()
+                self._forget()
+
+    def _forget(self) -> None:
+        self._recent.clear()
+        self._octets = 0
 
     def _take(self, event: Event) -> None:
         self._recent[event.number] = event
-        if len(self._recent) > RECENT:
+        self._octets += _length(event.tree)
+        while len(self._recent) > 1 and (len(self._recent) > RECENT or self._octets > OCTETS):
             dropped = next(iter(self._recent))
+            # said before it is gone: who does not find an event looks here whether the log has it
             self.oldest = dropped + 1
-            del self._recent[dropped]
+            self._octets -= _length(self._recent.pop(dropped).tree)
         self.last = event.number
         for waker in self._wakers:
             waker()
@@ -230,10 +240,16 @@ class Subscription:
                 log.warning("session %d is too slow: it has missed notifications", self._session.id)
             self._position = reached
             return events
-        last = min(streams.last, self._position + limit)
-        recent = (streams.event(number) for number in range(self._position + 1, last + 1))
-        self._position = last
-        return [event for event in recent if event is not None]
+        found = []
+        for number in range(self._position + 1, min(streams.last, self._position + limit) + 1):
+            event = streams.event(number)
+            if event is None and number < streams.oldest:
+                # dropped in this moment: the log has it
+                break
+            if event is not None:
+                found.append(event)
+            self._position = number
+        return found
 
     @property
     def behind(self) -> bool:
@@ -262,3 +278,12 @@ class Subscription:
         if not self._closed:
             self._closed = True
             self._streams.closed()
+
+
+def _length(value: object) -> int:
+    """About how many octets a tree takes: names twice as in XML, text as it is, 8 for all else."""
+    if isinstance(value, dict):
+        return sum(2 * len(member) + _length(below) for member, below in value.items())
+    if isinstance(value, list):
+        return sum(map(_length, value))
+    return len(value) if isinstance(value, str) else 8

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 import logging
 from typing import Any, Protocol, TypeVar
 
@@ -82,6 +82,12 @@ class _CutShortError(Exception):
     """A reply broke off after a part of it was sent: only ending the session is left."""
 
 
+def _close(made: Future[Subscription]) -> None:
+    """Close what nobody else will."""
+    if not made.cancelled() and made.exception() is None:
+        made.result().close()
+
+
 class Endpoint:
     """One session, from its hello to its end.
 
@@ -102,7 +108,10 @@ class Endpoint:
         idle_timeout: float = 0,
         message_limit: int = MESSAGE_LIMIT,
     ) -> None:
-        """Times are in seconds; an `idle_timeout` of 0 is none. `message_limit` is in octets."""
+        """Times are in seconds; an `idle_timeout` of 0 is none, and none holds while there is a subscription.
+
+        `message_limit` is in octets.
+        """
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
@@ -221,7 +230,7 @@ class Endpoint:
             self._channel.resume_reading()
         greeted = self._protocol.greeted
         timer = None
-        if self._idle_timeout and greeted:
+        if self._idle_timeout and greeted and not self._subscribed:
             timer = self._loop.call_later(self._idle_timeout, self._finish, "timeout")
         try:
             await self._more.wait()
@@ -267,16 +276,28 @@ class Endpoint:
 
     async def _subscribe(self, rpc: Rpc, request: Subscribe) -> None:
         """Answer, and only then begin to send notifications (RFC 5277 section 2.1.1; checklist 112, 113)."""
-        if self._delivery is not None and not self._delivery.done():
+        if self._subscribed:
             raise already_subscribed()
-        subscription = self._dispatch.subscribe(request, self._session)
-        await self._send(messages.ok_reply(rpc))
+        made = self._dispatch.subscribe(request, self._session)
+        try:
+            subscription = await asyncio.wrap_future(made)
+            await self._send(messages.ok_reply(rpc))
+        except BaseException:
+            # refused, or the session ends meanwhile
+            made.add_done_callback(_close)
+            raise
         delivery = Delivery(self._dispatch.streams, subscription, self._notify)
         self._delivery = self._loop.create_task(delivery.run())
         self._delivery.add_done_callback(lambda done: self._unsubscribed(subscription, done))
 
+    @property
+    def _subscribed(self) -> bool:
+        return self._delivery is not None and not self._delivery.done()
+
     def _unsubscribed(self, subscription: Subscription, delivery: asyncio.Task[None]) -> None:
         subscription.close()
+        # from now on the session may be idle
+        self._more.set()
         if not delivery.cancelled() and (error := delivery.exception()) is not None:
             log.error("session %d: its notifications broke off", self._session.id, exc_info=error)
             self._finish("other")

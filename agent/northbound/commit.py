@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 1000
 """Events after which the next unit of work also keeps a snapshot: it bounds how much a start replays."""
 
-Tell = Callable[[Sequence[Notice], State, State, int, UnitOfWork | None], Callable[[], None]]
+Tell = Callable[[Sequence[Notice], State, State, float, UnitOfWork | None], Callable[[], None]]
 """Puts what a decision gives to tell into its unit of work: notices, state before and after, time. The call that is
 returned tells it, once that is durable. Without a unit (a refusal writes nothing) it is only told."""
 
@@ -181,8 +181,9 @@ class Committer:
     def _put(self, command: Command, unit: UnitOfWork, state: State | None = None, *, last: bool = True) -> Change:
         """Decide on `state` (None: the present one) and put it into the unit; `last`: nothing more comes into it."""
         before = self.state if state is None else state
-        at = int(self._clock.now())
-        decision = decide(before, command, at, self._context)
+        # the kernel counts in seconds; an event is told by the moment, which a replay may begin or end at
+        at = self._clock.now()
+        decision = decide(before, command, int(at), self._context)
         if not decision.events:
             return Change(decision, before, self._stage(decision, before, before, at, None))
         state = evolve(before, decision.events)
@@ -193,7 +194,7 @@ class Committer:
         return Change(decision, state, self._stage(decision, before, state, at, unit))
 
     def _stage(
-        self, decision: Decision, before: State, after: State, at: int, unit: UnitOfWork | None
+        self, decision: Decision, before: State, after: State, at: float, unit: UnitOfWork | None
     ) -> Callable[[], None]:
         try:
             return self._tell(decision.notices, before, after, at, unit)

@@ -36,7 +36,7 @@ class Notifier:
         self._profile = profile
 
     def stage(
-        self, told: Sequence[Notice], before: State, after: State, at: int, unit: UnitOfWork | None
+        self, told: Sequence[Notice], before: State, after: State, at: float, unit: UnitOfWork | None
     ) -> Callable[[], None]:
         """Put what a decision at `at` gives to tell into its unit of work; call what is returned after the commit.
 
@@ -49,7 +49,7 @@ class Notifier:
             lines.append(f"{name}: " + " ".join(f"{member}={value}" for member, value in tree.items()))
             events = [(MODULE, name, tree)]
             events += [(MODULE, *further) for further in self._outcome(notice)]
-            legacy = legacy_notifications.of_notice(notice, before, after, self._profile, at)
+            legacy = legacy_notifications.of_notice(notice, before, after, self._profile, int(at))
             events += [(LEGACY, *further) for further in legacy]
             staged += [self._staged(*event, at, unit) for event in events if self._wants(*event[:2], unit)]
 

@@ -104,7 +104,7 @@ FRONT_END = frozenset(
 """RPCs that agent/netconf translates into the vocabulary of the core."""
 
 _ABSENT_NOTIFICATIONS = (
-    # capabilities change over a restart only, and then nobody is there to be told
+    # capabilities change over a restart only, and then nobody is there to be told (decision 0059)
     "/ietf-netconf-notifications:netconf-capability-change",
 )
 

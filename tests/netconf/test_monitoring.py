@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from lxml import etree
 import pytest
 
 from agent.core.schema import Schema
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
-from tests.netconf.support import NC, Client, Server, error, until
+from tests.netconf.support import NC, TOY, Client, Server, error, is_ok, until
+from tests.netconf.test_subscriptions import subscribe, told
 from tests.toy.build import Toy
 
 SPACE = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
@@ -82,6 +84,23 @@ def test_statistics_over_sessions_that_end_in_every_way(server: Server) -> None:
         "out-rpc-errors": "1",
         "out-notifications": "0",
     }
+
+
+def test_notifications_are_counted(server: Server, toy: Toy) -> None:
+    """Checklist 119: out-notifications of a session and of all, those of ended ones too; who gets none counts none."""
+    with server.client() as watcher:
+        with server.client() as subscriber:
+            assert is_ok(subscriber.rpc(subscribe(f'<filter><greeted xmlns="{TOY}"/></filter>')))
+            for name in "abc":
+                toy.dispatch.loop.submit(partial(toy.dispatch.hub.publish, "toy", "greeted", {"who": name}, 1.0))
+                told(subscriber)
+
+            def counted() -> list[str | None]:
+                return [one.text for one in state(watcher).iter(f"{{{SPACE}}}out-notifications")]
+
+            # of the watcher, of the subscriber, of all; the last one is counted right after it was sent
+            assert until(lambda: counted() == ["0", "3", "3"])
+        assert until(lambda: counted() == ["0", "3"])
 
 
 def test_get_schema_in_both_formats(client: Client, schema: Schema) -> None:

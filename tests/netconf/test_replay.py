@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+import threading
 import time
+from typing import Any
 
 from lxml import etree
 import pytest
 
 from agent.core import streams
+from agent.core.hub import Event
+from agent.core.requests import Subscribe
+from agent.core.streams import Subscription
 from tests.netconf.operations import box, edit
-from tests.netconf.support import NC, Client, Server, error, is_ok
+from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import MANAGE, T, subscribe, told, who
-from tests.toy.build import Toy
+from tests.toy.build import Toy, Unit
 
 GREETED = f"<filter><greeted {T}/></filter>"
 
@@ -171,6 +177,113 @@ def test_a_slow_subscriber_misses_nothing(
                 assert [(who(quick) or "").split()[0] for _ in range(10)] == [str(number - 9 + at) for at in range(10)]
         assert toy.dispatch.streams.oldest > 300
         assert [(who(slow) or "").split()[0] for _ in range(400)] == [str(number) for number in range(400)]
+
+
+def test_a_subscriber_who_never_reads_can_be_ended(server: Server, toy: Toy, greet: Callable[..., None]) -> None:
+    """While notifications wait for its client, others are served and may kill the session; nothing is left of it."""
+    with server.client() as stuck, server.client() as other:
+        assert is_ok(stuck.rpc(subscribe(GREETED)))
+        sent = next(one for one in toy.dispatch.sessions.all() if one.id == stuck.session_id)
+        for _ in range(300):
+            greet("x" * 20_000)
+        assert sent.out_notifications < 300
+        assert other.rpc("<get/>").find(f"{{{NC}}}data") is not None
+        assert toy.dispatch.hub.watched
+        assert is_ok(other.rpc(f"<kill-session><session-id>{stuck.session_id}</session-id></kill-session>"))
+        assert until(lambda: not toy.dispatch.hub.watched)
+        assert until(lambda: sent not in toy.dispatch.sessions.all())
+
+
+def test_what_is_being_logged_at_that_moment_is_replayed(
+    client: Client, toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checklist 113: an event whose transaction is under way when a replay is asked for comes once, in its place."""
+    began, go_on = threading.Event(), threading.Event()
+    commit = Unit.commit
+
+    def slow(unit: Unit) -> None:
+        began.set()
+        assert go_on.wait(WAIT)
+        commit(unit)
+
+    greet("before")
+    monkeypatch.setattr(Unit, "commit", slow)
+    with ThreadPoolExecutor(1) as pool:
+        meanwhile = pool.submit(greet, "meanwhile")
+        assert began.wait(WAIT)
+        threading.Timer(0.2, go_on.set).start()
+        assert is_ok(client.rpc(replay(60)))
+        assert [who(client), who(client)] == ["before", "meanwhile"]
+        assert ending(client) == "replayComplete"
+        meanwhile.result()
+    greet("after")
+    assert who(client) == "after"
+
+
+def test_a_session_that_ends_while_it_subscribes_leaves_nothing(
+    server: Server, toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is made for it all the same is closed, and the hub is watched by nobody."""
+    began, go_on = threading.Event(), threading.Event()
+    make = toy.dispatch.streams.subscribe
+
+    def slow(*request: Any) -> Subscription:
+        began.set()
+        assert go_on.wait(WAIT)
+        return make(*request)
+
+    monkeypatch.setattr(toy.dispatch.streams, "subscribe", slow)
+    with server.client() as client:
+        client.send_message(f'<rpc xmlns="{NC}" message-id="1">{subscribe()}</rpc>'.encode())
+        assert began.wait(WAIT)
+    time.sleep(0.2)
+    watched = toy.dispatch.loop.submit(lambda: toy.dispatch.hub.watched)
+    go_on.set()
+    watched.result(WAIT)
+    assert until(lambda: toy.dispatch.sessions.all() == ())
+    assert until(lambda: not toy.dispatch.hub.watched)
+
+
+def test_what_is_dropped_while_it_is_looked_for_comes_from_the_log(
+    toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A subscriber at the edge of what is in memory misses nothing when the edge moves at that moment."""
+    monkeypatch.setattr(streams, "RECENT", 5)
+    subscription = toy.dispatch.subscribe(Subscribe("NETCONF"), toy.session()).result(WAIT)
+    for number in range(5):
+        greet(str(number))
+    look = toy.dispatch.streams.event
+
+    def late(number: int) -> Event | None:
+        if number == toy.dispatch.streams.oldest:
+            monkeypatch.undo()
+            monkeypatch.setattr(streams, "RECENT", 5)
+            for more in range(5, 8):
+                greet(str(more))
+        return look(number)
+
+    monkeypatch.setattr(toy.dispatch.streams, "event", late)
+    found = []
+    while subscription.behind:
+        found += subscription.take(64)
+    assert [event.tree["who"] for event in found] == [str(number) for number in range(8)]
+    subscription.close()
+
+
+def test_long_events_are_kept_within_a_bound(
+    server: Server, toy: Toy, greet: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a client does not read, memory has few long events, and the latest at any rate; the log has all."""
+    monkeypatch.setattr(streams, "OCTETS", 100_000)
+    with server.client() as slow:
+        assert is_ok(slow.rpc(subscribe(GREETED)))
+        first = toy.dispatch.streams.oldest
+        for number in range(100):
+            greet(f"{number} {'x' * 20_000}")
+        assert toy.dispatch.streams.oldest - first == 96
+        greet(f"100 {'x' * 200_000}")
+        assert toy.dispatch.streams.oldest == toy.dispatch.streams.last
+        assert [(who(slow) or "").split()[0] for _ in range(101)] == [str(number) for number in range(101)]
 
 
 def test_replayed_bytes_are_the_logged_ones(server: Server, greet: Callable[..., None]) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 import socket
 import time
 from typing import Any
 
+from lxml import etree
 import paramiko
 import pytest
 
 from agent.core.requests import Datastore
 from agent.netconf.settings import Limits, ServerSettings
 from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
+from tests.netconf.test_subscriptions import subscribe, told
 from tests.netconf.tls import BY_COMMON_NAME, TlsToy
 from tests.toy.build import Toy
 
@@ -91,6 +94,32 @@ def test_idle_time(both: Both, toy: Toy) -> None:
             assert client.closed()
         assert until(lambda: toy.dispatch.datastores.locks.holder(Datastore.RUNNING) is None)
         assert is_ok(old.rpc(RESET))
+
+
+@pytest.fixture(params=["ssh", "tls"])
+def replaying(request: pytest.FixtureRequest) -> Iterator[Both]:
+    """A server with a log of events, which a subscription with an end needs."""
+    with Toy.open(netconf=True, replay=True) as toy:
+        made = Both(toy, request.param)
+        yield made
+        made.running.stop()
+
+
+def test_a_subscriber_is_not_idle(replaying: Both) -> None:
+    """Who waits for events asks nothing; only when the subscription has ended is the session idle, from then on."""
+    replaying.limit(idle_time=0.4)
+    with replaying.client() as forever, replaying.client() as once:
+        assert is_ok(forever.rpc(subscribe("<filter/>")))
+        now = datetime.now(UTC)
+        bounds = (
+            f"<startTime>{now.isoformat()}</startTime><stopTime>{(now + timedelta(seconds=1)).isoformat()}</stopTime>"
+        )
+        assert is_ok(once.rpc(subscribe(f"<filter/>{bounds}")))
+        assert [etree.QName(told(once)).localname for _ in range(2)] == ["replayComplete", "notificationComplete"]
+        ended = time.monotonic()
+        assert once.closed()
+        assert time.monotonic() - ended > 0.3
+        assert is_ok(forever.rpc(RESET))
 
 
 def test_a_long_reply_is_no_idleness(both: Both, toy: Toy) -> None:

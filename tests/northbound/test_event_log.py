@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from agent.clock import date_and_time
 from agent.core.requests import Subscribe
 from agent.core.sessions import Session
 from agent.errors import RequestError
 from agent.northbound.notifications import LICENSING
 from tests.northbound.conftest import Make
-from tests.northbound.kit import ADMIN, SESSIONS, T0, Rig
+from tests.northbound.kit import ADMIN, SECONDS, SESSIONS, T0, Rig
 from tests.northbound.stores import FailingStore
 
 
@@ -57,7 +59,7 @@ def test_the_licensing_stream_replays_over_a_restart(make: Make, tmp_path: Path)
     rig.use("sessions", 4)
     told = [event for event in rig.told if LICENSING.carries(event)]
     rig.restart(after=10)
-    subscription = rig.dispatch.subscribe(Subscribe("licensing", start=T0), session(rig))
+    subscription = rig.dispatch.subscribe(Subscribe("licensing", start=T0), session(rig)).result(SECONDS)
     replayed = subscription.take(1000)
     assert replayed[-1].name == "replayComplete"
     assert replayed[: len(told)] == told
@@ -81,3 +83,24 @@ def test_the_log_is_configured(make: Make, tmp_path: Path) -> None:
     rig.restart()
     assert names(rig) == before
     assert rig.dispatch.streams.read()["streams"]["stream"][0]["replaySupport"] is False
+
+
+def test_events_are_told_by_the_moment(make: Make) -> None:
+    """Checklist 113: a replay from or to a moment within a second splits what happened in that second.
+
+    What eventTime shows is what startTime and stopTime are compared with: both take the event of that moment in.
+    """
+    rig = make()
+    whole = rig.clock.at
+    times = []
+    for count, part in ((4, 0.2504), (5, 0.5), (6, 0.75)):
+        rig.clock.at = whole + part
+        rig.use("sessions", count)
+        times.append(date_and_time(rig.told[-1].time))
+    assert [time[-10:] for time in times] == [".250+00:00", ".500+00:00", ".750+00:00"]
+    for start, stop, expected in ((0, 0, [4]), (0, 1, [4, 5]), (1, 1, [5]), (1, 2, [5, 6])):
+        bounds = (datetime.fromisoformat(times[place]).timestamp() for place in (start, stop))
+        subscription = rig.dispatch.subscribe(Subscribe("licensing", None, *bounds), session(rig)).result(SECONDS)
+        counts = [event.tree["count"] for event in subscription.take(1000) if event.name == "usage-changed"]
+        assert counts == expected
+        subscription.close()

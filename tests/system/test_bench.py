@@ -1,11 +1,14 @@
-"""`scripts/bench licensing` runs, and measures all that it says: with few reports, so that it cannot rot. No time is
-judged here."""
+"""`scripts/bench` runs, and measures all that it says: with small numbers, so that it cannot rot. No time is judged
+here."""
 
 from __future__ import annotations
 
 import json
+import runpy
 
-from tests.system.kit import script
+import pytest
+
+from tests.system.kit import SCRIPTS, script
 
 RATIOS = {"start", "RSS", "peak RSS"} | {
     name + when
@@ -36,8 +39,30 @@ def test_licensing() -> None:
     assert year["events"] > 2 * 20 + 2 * 20
 
 
+def test_notifications(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every subscriber gets every event, once: the script ends where one gets more, and waits where one gets fewer."""
+    words = ("--subscribers", "12", "--changes", "5", "--silence", "1", "--calls", "10")
+    done = script("bench", "notifications", "--json", *words, timeout=180)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert set(report["events"]) == {"0", "1", "10", "12"}
+    for number, found in report["events"].items():
+        assert found["changes_per_s"] > 0
+        assert found["cpu_ms"] > 0
+        assert (found["told_per_s"] > 0) == (number != "0")
+    assert set(report["silence"]) == {"with", "without"}
+    for name in ("with_ms", "without_ms", "with_cpu_ms", "without_cpu_ms"):
+        assert report["log"][name] > 0
+    report["events"] = {int(number): found for number, found in report["events"].items()}
+    runpy.run_path(str(SCRIPTS / "bench"))["show_notifications"](report)
+    shown = capsys.readouterr().out
+    assert [line.split()[0] for line in shown.splitlines()[3:7]] == ["0", "1", "10", "12"]
+    assert "ratio" in shown
+
+
 def test_what_cannot_be_measured_is_refused() -> None:
-    for words in (("licensing", "--reports", "1"), ("licensing", "--calls", "0"), ("pull", "--repeats", "0")):
+    refused = ("licensing", "--calls", "0"), ("pull", "--repeats", "0"), ("notifications", "--changes", "0")
+    for words in (("licensing", "--reports", "1"), *refused):
         done = script("bench", *words)
         assert (done.code, done.out) == (2, "")
         assert "or more" in done.err

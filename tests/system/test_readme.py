@@ -89,7 +89,7 @@ def test_first_session(tmp_path: Path) -> None:
                 told += shown
         for part in (
             "voice-session", "IN USE", "Policy in use:", "UDI: PID:", "cisco-smart-license:policy", "reports/",
-            "approve the instance", "acknowledgement: success",
+            "approve the instance", "acknowledgement: success", "reports-acknowledged",
         ):  # fmt: skip
             assert part in told, part
         assert re.search(r"Last ACK received: \w{3} \d\d", told)

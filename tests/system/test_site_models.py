@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 import shutil
+from typing import Any
 
+from lxml import etree
 from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 import pytest
@@ -14,6 +16,7 @@ from tests.system.kit import CSL, NC, Device
 
 SITE = Path(__file__).resolve().parents[1] / "site"
 SV = "urn:example:site-vlan"
+BASE = "urn:ietf:params:xml:ns:yang:ietf-netconf-notifications"
 GIVEN = ("--yang", str(SITE / "site-vlan.yang"), "--yang-path", str(SITE / "folder"))
 VLANS = f"""<config xmlns="{NC}"><vlans xmlns="{SV}">
   <vlan><id>7</id><name>guests</name></vlan>
@@ -117,6 +120,39 @@ def test_nobody_serves_its_actions(site: Device) -> None:
         elsewhere, _ = http.post("/data/cisco-smart-license:licensing/site-vlan:audit")
     assert elsewhere == 501
     assert (status, told["ietf-restconf:errors"]["error"][0]["error-tag"]) == (501, "operation-not-supported")
+
+
+def test_changes_of_its_configuration_are_told(site: Device) -> None:
+    """Checklist 115: netconf-config-change names them by the site's namespace, also in the agent's models."""
+    with site.ncclient() as session:
+        site_only = f'<vlans xmlns="{SV}" nc:operation="remove" xmlns:nc="{NC}"/>'
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{site_only}</config>')
+        assert session.create_subscription(filter=("subtree", f'<netconf-config-change xmlns="{BASE}"/>')).ok
+        session.edit_config(target="running", config=VLANS)
+        renamed = f'<vlans xmlns="{SV}"><vlan><id>7</id><name>visitors</name></vlan></vlans>'
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{renamed}</config>')
+        owner = f'<licensing xmlns="{CSL}"><site xmlns="{SV}"><owner>Bob</owner></site></licensing>'
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{owner}</config>')
+        vlans = ["vlan[{}id='7']", "vlan[{}id='8']", "default-vlan", "trunk[{}port='b']", "trunk[{}port='a']"]
+        assert edits(session) == [("create", f"/{{}}vlans/{{}}{one}") for one in vlans]
+        assert edits(session) == [("replace", "/{}vlans/{}vlan[{}id='7']/{}name")]
+        ((operation, target),) = edits(session)
+        assert operation in ("create", "replace")
+        assert target.endswith(":licensing/{}site/{}owner")
+
+
+def edits(session: Any) -> list[tuple[str | None, str]]:
+    """Operation and target of each edit that the next notification tells of; {} for the site's prefix."""
+    taken = session.take_notification(timeout=20)
+    assert taken is not None
+    change = etree.fromstring(taken.notification_xml.encode())
+    found = []
+    for edit in change.iter(f"{{{BASE}}}edit"):
+        target = edit.find(f"{{{BASE}}}target")
+        assert target is not None
+        (prefix,) = [prefix for prefix, space in target.nsmap.items() if space == SV]
+        found.append((edit.findtext(f"{{{BASE}}}operation"), (target.text or "").replace(f"{prefix}:", "{}")))
+    return found
 
 
 def starts(device: Device, *options: str) -> str:

@@ -134,6 +134,7 @@ class limits(PybindBase):
     Getter method for idle_time, mapped from YANG variable /netconf_server/limits/idle_time (uint32)
 
     YANG Description: A session that asks nothing for so long is ended; 0: never.
+One that has a subscription to notifications is not.
     """
     return self.__idle_time
       

@@ -132,7 +132,8 @@ after this moment. Without it, one is opened at once.
     Getter method for idle_timeout, mapped from YANG variable /netconf_server/call_home/netconf_client/periodic/idle_timeout (uint16)
 
     YANG Description: A session that asks nothing for so long is ended, and the
-connection with it; 0: never.
+connection with it; 0: never. One that has a subscription
+to notifications is not.
     """
     return self.__idle_timeout
       
