@@ -368,7 +368,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
                 files=Folders.at(files_folder(folder, config)),
                 rekey=lambda: _new_device_key(keys),
                 startup=config.startup,
-                accounts=accounts.user,
+                accounts=logins.user,
                 schema=schema,
                 site=site,
             )
