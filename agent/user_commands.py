@@ -47,8 +47,8 @@ def add(
         fail("--elsewhere is for users without a password and a key here: leave it out, or leave these out")
     if not password_stdin and authorized_key is None and not elsewhere:
         fail(
-            "give --password-stdin, --authorized-key FILE or both: the user needs a way to log in; where a certificate or "
-            "PAM is that way, give --elsewhere"
+            "give --password-stdin, --authorized-key FILE or both: the user needs a way to log in; where that is a "
+            "certificate or PAM, give --elsewhere"
         )
     from agent import process
 
