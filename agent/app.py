@@ -23,7 +23,7 @@ from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.replay import EventLog
 from agent.core.schema import Schema
-from agent.core.sessions import User
+from agent.core.sessions import Authenticator, User
 from agent.core.tree import Tree
 from agent.core.validate import UnfitModuleError, best_validator
 from agent.formats.envelope import DEFAULT_SKEW
@@ -349,31 +349,13 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
     with ExitStack() as undo:
         undo.enter_context(folder.hold())
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
-        profile = load_profile(folder)
         store = SqliteStore(folder.database, keys.get(JOURNAL), on_damage)
         undo.callback(store.close)
         users = Users(folder.database, keys.get(JOURNAL))
         undo.callback(users.close)
         accounts = Accounts(users)
         logins = accounts if config.pam is None else PamUsers(accounts, checker(config.pam))
-        schema = site_schema(config, folder, keys.get(JOURNAL))
-        site = frozenset[str]() if schema is None else frozenset(schema.modules) - frozenset(load_schema().modules)
-        try:
-            agent = build(
-                profile=profile,
-                clock=clock,
-                store=store,
-                signer=keys.signer(),
-                lab=folder.info.lab,
-                files=Folders.at(files_folder(folder, config)),
-                rekey=lambda: _new_device_key(keys),
-                startup=config.startup,
-                accounts=accounts.user,
-                schema=schema,
-                site=site,
-            )
-        except (SiteError, UnfitModuleError) as error:
-            raise ConfigError(f"--yang: {error}") from error
+        agent = _joined(config, folder, clock, store, keys, logins)
         store.check.begin()
         # addresses are taken before the start is recorded: an agent that cannot listen has changed nothing
         netconf = undo.enter_context(closing(bind_tcp(config.netconf.host, config.netconf.port, "NETCONF")))
@@ -391,10 +373,9 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         )
         restconf = server.bind().tcp or ("", 0)
         undo.callback(server.stop)
-        host_keys = [keys.get(SSH_HOST)]
         serving = Serving(agent.dispatch, announce=agent.announced)
         listeners = Listeners(
-            SshServer(serving, logins, host_keys),
+            SshServer(serving, logins, [keys.get(SSH_HOST)]),
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
             clock,
             LocalServer(serving, accounts.local),
@@ -407,9 +388,33 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         agent.server.attach(listeners)
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
-        reload = partial(_reload, keys, listeners)
         undo.callback(store.check.stop)
-        return RunningAgent(listening, store.check, undo.pop_all(), reload)
+        return RunningAgent(listening, store.check, undo.pop_all(), partial(_reload, keys, listeners))
+
+
+def _joined(
+    config: RunConfig, folder: StateFolder, clock: Clock, store: SqliteStore, keys: Keystore, logins: Authenticator
+) -> Agent:
+    """`build` with what the folder and the command line say. Raises ConfigError, and what it raises besides."""
+    profile = load_profile(folder)
+    schema = site_schema(config, folder, keys.get(JOURNAL))
+    site = frozenset[str]() if schema is None else frozenset(schema.modules) - frozenset(load_schema().modules)
+    try:
+        return build(
+            profile=profile,
+            clock=clock,
+            store=store,
+            signer=keys.signer(),
+            lab=folder.info.lab,
+            files=Folders.at(files_folder(folder, config)),
+            rekey=lambda: _new_device_key(keys),
+            startup=config.startup,
+            accounts=logins.user,
+            schema=schema,
+            site=site,
+        )
+    except (SiteError, UnfitModuleError) as error:
+        raise ConfigError(f"--yang: {error}") from error
 
 
 def _reload(keys: Keystore, listeners: Listeners) -> None:

@@ -90,12 +90,7 @@ class Listeners:
         for server in self._servers.values():
             server.check(settings)
         address = first.getsockname()[:2]
-        bound: dict[Address, socket.socket] = {}
-        for one in settings.listen:
-            try:
-                bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
-            except ListenError as error:
-                log.error("%s; the agent runs without it", error)
+        bound = self._bind(settings, missing=True)
         self._thread.start()
         try:
             self._thread.call(self._ssh.listen(first))
@@ -107,19 +102,29 @@ class Listeners:
             raise
         return str(address[0]), int(address[1])
 
-    def prepare(self, settings: ServerSettings) -> Prepared:
-        """Bind what is new. Raises SettingsError; nothing has changed then."""
+    def prepare(self, settings: ServerSettings, *, missing: bool = False) -> Prepared:
+        """Bind what is new. Raises SettingsError; nothing has changed then.
+
+        `missing`: an address that cannot be taken is logged, and done without.
+        """
         for server in self._servers.values():
             server.check(settings)
+        return _Change(self, settings, self._bind(settings, missing=missing))
+
+    def _bind(self, settings: ServerSettings, *, missing: bool) -> dict[Address, socket.socket]:
+        """Sockets for the addresses that are not open yet. Raises SettingsError, unless some may be `missing`."""
         bound: dict[Address, socket.socket] = {}
-        try:
-            for one in settings.listen:
-                if (one.address, one.port) not in self._open:
-                    bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
-        except ListenError as error:
-            _close(tuple(bound.values()))
-            raise SettingsError(str(error)) from None
-        return _Change(self, settings, bound)
+        for one in settings.listen:
+            if (one.address, one.port) in self._open:
+                continue
+            try:
+                bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
+            except ListenError as error:
+                if not missing:
+                    _close(tuple(bound.values()))
+                    raise SettingsError(str(error)) from None
+                log.error("%s; the agent runs without it", error)
+        return bound
 
     def apply(self, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
         """Put prepared settings into effect; what goes wrong is logged."""

@@ -107,10 +107,18 @@ def users(state_dir: Path) -> Iterator[Users]:
             found.close()
 
 
-def add_user(state_dir: Path, name: str, group: str, *, password: str | None, authorized_key: Path | None) -> None:
-    """Add a user to a state folder. Raises Failed."""
+def add_user(
+    state_dir: Path,
+    name: str,
+    group: str,
+    *,
+    password: str | None,
+    authorized_key: Path | None,
+    elsewhere: bool = False,
+) -> None:
+    """Add a user to a state folder; `elsewhere`: certificates or PAM let it in. Raises Failed."""
     with users(state_dir) as found:
-        found.add(name, group, password, key_lines(authorized_key))
+        found.add(name, group, password, key_lines(authorized_key), elsewhere=elsewhere)
 
 
 def add_trust_anchors(state_dir: Path, files: list[Path]) -> int:
@@ -202,18 +210,24 @@ def run(
 
             damage = _Damage()
             agent = app.open_agent(config, damage)
-    ready = {"event": "ready", "netconf": agent.listening.netconf, "restconf": agent.listening.restconf}
     try:
-        # past Python's buffer, which would be written again at the end
-        os.write(output.fileno(), json.dumps(ready).encode() + b"\n")
+        _tell_ready(output.fileno(), agent.listening.netconf, agent.listening.restconf)
         agent.check_reports()
         while signal.sigwait(taken) == signal.SIGHUP:
             agent.reload()
-    except OSError as error:
-        raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
     finally:
         with damage.comes_first():
             agent.stop()
+
+
+def _tell_ready(output: int, netconf: str, restconf: str) -> None:
+    """Write the ready line to this file descriptor. Raises Failed."""
+    ready = {"event": "ready", "netconf": netconf, "restconf": restconf}
+    try:
+        # past Python's buffer, which would be written again at the end
+        os.write(output, json.dumps(ready).encode() + b"\n")
+    except OSError as error:
+        raise Failed(f"the ready line could not be written to standard output: {error.strerror}") from error
 
 
 class _Damage:

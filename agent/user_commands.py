@@ -38,15 +38,23 @@ def add(
     group: Annotated[str, typer.Option(help="What it may do: admin, collector or reader.")],
     password_stdin: PasswordStdin = False,
     authorized_key: AuthorizedKey = None,
+    elsewhere: Annotated[
+        bool, typer.Option("--elsewhere", help="The user logs in by a certificate or by PAM: no password, no key.")
+    ] = False,
 ) -> None:
     """Add a user; a running agent knows it at once."""
-    if not password_stdin and authorized_key is None:
-        fail("give --password-stdin, --authorized-key FILE or both: the user needs a way to log in")
+    if elsewhere and (password_stdin or authorized_key is not None):
+        fail("--elsewhere is for users without a password and a key here: leave it out, or leave these out")
+    if not password_stdin and authorized_key is None and not elsewhere:
+        fail(
+            "give --password-stdin, --authorized-key FILE or both: the user needs a way to log in; where that is a "
+            "certificate or PAM, give --elsewhere"
+        )
     from agent import process
 
     try:
         password = read_password() if password_stdin else None
-        process.add_user(state_dir, name, group, password=password, authorized_key=authorized_key)
+        process.add_user(state_dir, name, group, password=password, authorized_key=authorized_key, elsewhere=elsewhere)
     except process.Failed as error:
         fail(error)
 
@@ -121,7 +129,7 @@ def list_(state_dir: StateDir, as_json: AsJson = False) -> None:
         ways = ["password"] if each.has_password else []
         if each.ssh_keys:
             ways.append(f"{len(each.ssh_keys)} SSH key{'' if len(each.ssh_keys) == 1 else 's'}")
-        typer.echo(f"{each.name:{width}}  {each.group:9}  {', '.join(ways)}")
+        typer.echo(f"{each.name:{width}}  {each.group:9}  {', '.join(ways) or 'certificate or PAM'}")
 
 
 @key_cli.command("add")

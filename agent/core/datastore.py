@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.core.edit import apply_edit, removal
 from agent.core.path import lookup, resolve
-from agent.core.providers import ConfigProvider, Prepared, UnitOfWork
+from agent.core.providers import ConfigProvider, Prepared, Returning, UnitOfWork
 from agent.core.schema import Node, Schema
 from agent.core.tree import Tree
 from agent.core.trial import Changed, TrialEvent
@@ -64,11 +64,19 @@ class Running:
             raise unfit("the stored configuration", told, tree, self._schema)
         return tree
 
-    def put(self, new: Tree, beside: Mapping[str, bytes | None], told: Sequence[Changed | TrialEvent] = ()) -> None:
+    def put(
+        self,
+        new: Tree,
+        beside: Mapping[str, bytes | None],
+        told: Sequence[Changed | TrialEvent] = (),
+        *,
+        back: bool = False,
+    ) -> None:
         """Make a tree that `valid` has returned the configuration, with other documents in the same unit of work.
 
-        Where nothing changes nothing is written. `told` is announced within that unit, and told when it is done. Raises
-        RequestError, and what the store raises; then nothing of it has happened.
+        Where nothing changes nothing is written. `told` is announced within that unit, and told when it is done.
+        `back`: a confirmed commit is taken back. Raises RequestError, and what the store raises; then nothing of it
+        has happened.
         """
         old = self.tree
         changed = new != old
@@ -81,7 +89,10 @@ class Running:
             if changed:
                 for trail, provider in self._providers:
                     if _value(old, trail) != _value(new, trail):
-                        prepared.append(provider.prepare(old, new, unit))
+                        if back and isinstance(provider, Returning):
+                            prepared.append(provider.prepare_return(old, new, unit))
+                        else:
+                            prepared.append(provider.prepare(old, new, unit))
                 unit.put_config(encoded({**self._named, **new}))
             for name, document in beside.items():
                 unit.put_document(name, document)

@@ -305,7 +305,7 @@ class Datastores:
         trial = self.trial
         if trial is None:
             return
-        self._put(trial.before, {TRIAL: None}, session, TrialEvent(event, session))
+        self._put(trial.before, {TRIAL: None}, session, TrialEvent(event, session), back=True)
         self.trial = None
 
     # Parts of the above
@@ -386,13 +386,15 @@ class Datastores:
         beside: dict[str, bytes | None],
         session: Session | None,
         event: Changed | TrialEvent | None = None,
+        *,
+        back: bool = False,
     ) -> None:
         """Put running anew, and other documents with it; tell of that, and of `event`."""
         old = self.running.tree
         told: list[Changed | TrialEvent] = [] if event is None else [event]
         if new != old:
             told.insert(0, Changed(Datastore.RUNNING, session, old, new))
-        self.running.put(new, beside, told)
+        self.running.put(new, beside, told, back=back)
         # a candidate that running has come to equal follows it from now on
         if self._candidate is not None and self._candidate == self.running.tree:
             self._candidate = None

@@ -6,7 +6,7 @@ Configuration: prepare, then apply or abort. State: read, and delivered. Operati
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from agent.core.aside import Steps
 from agent.core.replay import Entry, Limits
@@ -55,6 +55,15 @@ class ConfigProvider(Protocol):
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
         """Check whole running trees, put what must be durable into `unit`. Raises RequestError to refuse."""
+        ...
+
+
+@runtime_checkable
+class Returning(Protocol):
+    """A provider that may find something gone that an earlier configuration had, such as an address to listen on."""
+
+    def prepare_return(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
+        """As `ConfigProvider.prepare`, where a confirmed commit is taken back: that must not fail for what is gone."""
         ...
 
 

@@ -42,8 +42,10 @@ RECORDING = (("slp-agent", "record-usage"), ("slp-agent", "ask-permission"))
 def initial() -> Tree:
     """Members of the datastore root: what is not permitted here is denied to everyone (design: Security baseline)."""
     reading = [
-        # who reads need not know who else may do what; nacm:default-deny-all alone would not hold against "all"
+        # who reads need not know who else may do what, and how they are let in; nacm:default-deny-all alone would not
+        # hold against "all"
         {"name": "rules", "path": f"/{NACM}", "action": "deny"},
+        {"name": "logins", "path": "/slp-agent:netconf-server", "action": "deny"},
         {"name": "all", "path": "/", "access-operations": "read", "action": "permit"},
         {"name": "events", "notification-name": "*", "access-operations": "read", "action": "permit"},
     ]

@@ -32,13 +32,16 @@ _PATH = (Step("slp-agent", "netconf-server"),)
 class Listeners(Protocol):
     """What carries the settings out."""
 
-    def prepare(self, settings: ServerSettings) -> Prepared:
-        """Make ready for other settings. Raises SettingsError where they cannot work."""
+    def prepare(self, settings: ServerSettings, *, missing: bool = False) -> Prepared:
+        """Make ready for other settings. Raises SettingsError where they cannot work.
+
+        `missing`: an address that cannot be taken is logged, and done without.
+        """
         ...
 
 
 class ServerProvider:
-    """agent.core.providers.ConfigProvider of `/netconf-server`."""
+    """agent.core.providers.ConfigProvider, and Returning, of `/netconf-server`."""
 
     def __init__(self, bindings: Bindings) -> None:
         self._bindings = bindings
@@ -55,9 +58,15 @@ class ServerProvider:
         self._listeners = listeners
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:  # noqa: ARG002 - the port's shape
-        settings = self._settings(new)
+        return self._prepare(new, missing=False)
+
+    def prepare_return(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:  # noqa: ARG002 - the port's shape
+        return self._prepare(new, missing=True)
+
+    def _prepare(self, new: Tree, *, missing: bool) -> Prepared:
         try:
-            prepared = None if self._listeners is None else self._listeners.prepare(settings)
+            settings = self._settings(new)
+            prepared = None if self._listeners is None else self._listeners.prepare(settings, missing=missing)
         except SettingsError as error:
             raise refuse("invalid-value", str(error), path=_PATH) from None
         return _Applied(self, settings, prepared)
@@ -85,7 +94,10 @@ class _Applied:
 
 
 def to_settings(config: Tree) -> ServerSettings:
-    """The settings from the members of `/netconf-server`; what is not there has the model's default."""
+    """The settings from the members of `/netconf-server`; what is not there has the model's default.
+
+    Raises SettingsError.
+    """
     endpoints = config.get("listen", {}).get("endpoint", ())
     return ServerSettings(
         listen=tuple(Listen(one["name"], one["transport"], one["address"], one["port"]) for one in endpoints),
@@ -115,8 +127,11 @@ def _call_home(config: Tree) -> CallHome:
 
 
 def _moment(text: str | None) -> float | None:
-    """A date-and-time in epoch seconds."""
-    return None if text is None else datetime.fromisoformat(text).timestamp()
+    """A date-and-time in epoch seconds. Raises SettingsError for one that no calendar has."""
+    try:
+        return None if text is None else datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        raise SettingsError(f"anchor-time {text}: there is no such moment") from None
 
 
 def _tls(config: Tree) -> TlsAccess:

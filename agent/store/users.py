@@ -155,8 +155,19 @@ class Users:
 
     # Changing; each is one durable transaction, from any process
 
-    def add(self, name: str, group: str, password: str | None = None, ssh_keys: Sequence[str] = ()) -> Account:
-        """Make an account with a password, SSH keys or both. Raises UserError."""
+    def add(
+        self,
+        name: str,
+        group: str,
+        password: str | None = None,
+        ssh_keys: Sequence[str] = (),
+        *,
+        elsewhere: bool = False,
+    ) -> Account:
+        """Make an account with a password, SSH keys or both; neither where it logs in by what is checked elsewhere.
+
+        Raises UserError.
+        """
         if not _NAME.fullmatch(name):
             raise UserError(
                 f"{name!r} cannot be a user name: use up to 64 letters, digits and . _ -, beginning with a letter, "
@@ -164,7 +175,7 @@ class Users:
             )
         if group not in GROUPS:
             raise UserError(f"{group!r} is not a group: choose one of {', '.join(GROUPS)}")
-        if password is None and not ssh_keys:
+        if password is None and not ssh_keys and not elsewhere:
             raise UserError(f"user {name} needs a password or an SSH key, otherwise nobody could be {name}")
         entry = _Entry(name, group, key_lines(ssh_keys), None if password is None else self._hash(password))
         with self._change() as view:

@@ -30,8 +30,9 @@ class netconf_server(PybindBase):
   the container is represented as a class variable - with a specific
   YANG type.
 
-  YANG Description: How clients reach NETCONF. A change is in effect at once, for
-those who connect from then on; sessions that stand go on.
+  YANG Description: How clients reach NETCONF, and who is let in. A change is in effect
+at once, for those who connect from then on; sessions that stand
+go on.
   """
   __slots__ = ('_path_helper', '_extmethods', '__listen','__limits','__ssh','__tls','__call_home',)
 

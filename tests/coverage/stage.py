@@ -251,14 +251,14 @@ class Stage(Rig):
     look = info
 
     def server(self) -> Tree:
-        """/netconf-server, as a reader gets it by NETCONF and by RESTCONF: both say the same."""
+        """/netconf-server, as an administrator gets it by NETCONF and by RESTCONF: both say the same."""
         member = "slp-agent:netconf-server"
         node = self.dispatch.schema.root.by_member(member)
         assert node is not None
         space = self.dispatch.schema.modules["slp-agent"].namespace
-        reply = self._client(READER).rpc(f'<get><filter><netconf-server xmlns="{space}"/></filter></get>')
+        reply = self._client(ADMIN).rpc(f'<get><filter><netconf-server xmlns="{space}"/></filter></get>')
         tree = self._see(self.checker.config(_data(reply), "xml"), "get, xml", partial=True)
-        text = self._request("GET", f"data/{member}", READER)
+        text = self._request("GET", f"data/{member}", ADMIN)
         assert tree == self._see(self.checker.config(text, "json"), "GET, json", partial=True)
         self.seen.add(tree[member], node)
         return dict(tree[member])

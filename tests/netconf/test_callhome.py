@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 import contextlib
+import logging
 import socket
 import time
 from typing import Any
@@ -91,8 +92,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def device(toy: Toy, quick: None) -> Iterator[Callable[..., Listeners]]:
+def device(toy: Toy, quick: None, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Listeners]]:
     """Starts or changes a device that calls these clients; minutes of its clock last 50 ms."""
+    # a failure shows whom it called, and what came of it
+    caplog.set_level(logging.INFO, "agent")
     serving = Serving(toy.dispatch)
     users = Users()
     clock = LabClock(start=0, wall_start=time.time(), rate=1200)

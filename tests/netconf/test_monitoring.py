@@ -9,9 +9,11 @@ from lxml import etree
 import pytest
 
 from agent.core.schema import Schema
+from agent.netconf.settings import Limits
 from agent.northbound.system import GET_SCHEMA, MONITORING, Monitoring
 from tests.netconf.support import NC, TOY, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import subscribe, told
+from tests.netconf.tls import TlsToy
 from tests.toy.build import Toy
 
 SPACE = "urn:ietf:params:xml:ns:yang:ietf-netconf-monitoring"
@@ -101,6 +103,27 @@ def test_notifications_are_counted(server: Server, toy: Toy) -> None:
             # of the watcher, of the subscriber, of all; the last one is counted right after it was sent
             assert until(lambda: counted() == ["0", "3", "3"])
         assert until(lambda: counted() == ["0", "3"])
+
+
+def test_sessions_over_tls_count_too(toy: Toy) -> None:
+    """Checklist 119: listed with their transport; one whose hello does not come in time is dropped, not bad."""
+    over_ssh, over_tls = Server(toy), TlsToy(toy, limits=Limits(hello_time=0.1))
+    try:
+        with over_ssh.client() as watcher, over_tls.client(user="cole") as other:
+            listed = [numbers(one) for one in state(other).iter(f"{{{SPACE}}}session")]
+            assert [one["transport"].partition(":")[2] for one in listed] == ["netconf-ssh", "netconf-tls"]
+            assert (listed[1]["username"], listed[1]["source-host"]) == ("cole", "127.0.0.1")
+            with over_tls.client(hello=None) as silent:
+                silent.read_hello()
+                assert silent.closed()
+            with over_tls.client(b'<hello xmlns="urn:example:other"/>]]>]]>') as stranger:
+                assert stranger.closed()
+            assert until(lambda: len(toy.dispatch.sessions.all()) == 2)
+            shown = numbers(state(watcher).find(f"{{{SPACE}}}statistics"))
+            assert [shown[name] for name in ("in-sessions", "dropped-sessions", "in-bad-hellos")] == ["4", "1", "1"]
+    finally:
+        over_ssh.stop()
+        over_tls.stop()
 
 
 def test_get_schema_in_both_formats(client: Client, schema: Schema) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.netconf.test_base_events import listener, test_sessions_begin_and_end  # noqa: F401
 from tests.netconf.test_transport import (  # noqa: F401 - collected here again, with the fixture below
     test_a_lost_connection_frees_everything,
     test_a_message_that_is_too_big,

@@ -37,6 +37,7 @@ from tests.northbound.kit import (
 )
 
 ACM = 'xmlns="urn:ietf:params:xml:ns:yang:ietf-netconf-acm"'
+SERVER = '<netconf-server xmlns="urn:slp-agent:yang:slp-agent"><limits><sessions>7</sessions></limits></netconf-server>'
 NC = "urn:ietf:params:xml:ns:netconf:base:1.0"
 ROOT = User("root", frozenset({"admin"}), recovery=True)
 
@@ -154,13 +155,23 @@ def test_only_administrators_change_the_rules(rig: Rig) -> None:
     assert rig.dispatch.access.permits_exec(NOBODY, "slp-agent", "sync")
 
 
+def test_how_clients_are_let_in_is_for_administrators(rig: Rig) -> None:
+    """Checklist 122: addresses that are called, trusted keys and maps to users are nobody else's to read or change."""
+    edit(rig, SERVER)
+    for user in (COLLECTOR, READER, RECORDER):
+        assert "slp-agent:netconf-server" not in read(rig, user)
+        assert error_of(partial(edit, rig, SERVER.replace("7", "8"), user)).tag == "access-denied"
+    assert read(rig, ADMIN)["slp-agent:netconf-server"] == {"limits": {"sessions": 7}}
+
+
 def test_default_deny_all_holds_against_defaults(rig: Rig) -> None:
     """Checklist 122, default-deny-all: read-default and write-default permit all but what the model protects."""
     everything = "".join(f"<{name}-default>permit</{name}-default>" for name in ("read", "write", "exec"))
-    edit(rig, f"<nacm {ACM}>{everything}</nacm>")
+    edit(rig, f"<nacm {ACM}>{everything}</nacm>{SERVER}")
     tree = read(rig, NOBODY)
     assert LICENSING in tree
-    assert NACM not in tree
+    assert not {NACM, "slp-agent:netconf-server"} & set(tree)
+    assert error_of(partial(edit, rig, SERVER.replace("7", "8"), NOBODY)).tag == "access-denied"
     rig.edit({"custom-id": "x"}, NOBODY)
     error = error_of(lambda: edit(rig, f"<nacm {ACM}><enable-nacm>false</enable-nacm></nacm>", NOBODY))
     assert (error.tag, [step.name for step in error.path]) == ("access-denied", ["nacm", "enable-nacm"])

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from pathlib import Path
+import socket
 from typing import Any
 
 import pytest
 
 from agent import app
+from agent.codec import xml
+from agent.core.requests import Commit, Datastore, Discard, Edit
 from agent.core.schema import Schema
 from agent.core.tree import Tree
 from agent.errors import RequestError
+from agent.listeners import Listeners
+from agent.netconf.serving import Serving
 from agent.netconf.settings import CallHome, CertMap, Endpoint, Limits, Listen, ServerSettings, SettingsError, SshAccess
 from agent.northbound.bound import Bindings
 from agent.northbound.servers import SERVER, ServerProvider, to_settings
+from agent.restconf.listen import bind_tcp
+from agent.ssh.keys import new_host_key
+from agent.ssh.server import SshServer
+from agent.tls.server import TlsServer
+from tests.netconf.support import NC
+from tests.northbound.kit import SECONDS, Rig
+from tests.toy.build import Users
 
 EVERYTHING: Tree = {
     "listen": {"endpoint": [{"name": "a", "transport": "ssh", "address": "192.0.2.1", "port": 8300}]},
@@ -125,7 +138,7 @@ def test_defaults_are_the_models(schema: Schema) -> None:
 
 
 class Refusing:
-    def prepare(self, settings: ServerSettings) -> Any:
+    def prepare(self, settings: ServerSettings, *, missing: bool = False) -> Any:
         raise SettingsError("that port is in use")
 
 
@@ -137,3 +150,52 @@ def test_what_the_listeners_refuse_refuses_the_edit(schema: Schema) -> None:
     (told,) = caught.value.errors
     assert (told.tag, told.message, told.path[0].name) == ("invalid-value", "that port is in use", "netconf-server")
     assert provider.settings == ServerSettings()
+
+
+def test_a_moment_that_no_calendar_has(schema: Schema) -> None:
+    """The pattern of date-and-time lets a thirteenth month pass."""
+    client: Tree = {"name": "x", "transport": "ssh", "endpoint": [{"name": "a", "address": "h"}]}
+    client |= {"connection-type": "periodic", "periodic": {"anchor-time": "2026-13-24T00:00:00Z"}}
+    new = {"slp-agent:netconf-server": {"call-home": {"netconf-client": [client]}}}
+    with pytest.raises(RequestError, match="there is no such moment") as caught:
+        ServerProvider(Bindings(schema)).prepare({}, new, None)  # type: ignore[arg-type]
+    assert caught.value.errors[0].tag == "invalid-value"
+
+
+def test_going_back_does_without_an_address_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A confirmed commit is taken back whatever has become of the addresses before it; an edit for one is refused."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    serving = Serving(rig.dispatch)
+    key = new_host_key()
+    listeners = Listeners(SshServer(serving, Users(), [key]), TlsServer(serving, Users(), lambda _: None), rig.clock)
+    session = rig.session()
+    space = rig.schema.modules["slp-agent"].namespace
+
+    def listen(target: Datastore, *ports: int) -> None:
+        rest = "<transport>ssh</transport><address>127.0.0.1</address><port>{0}</port></endpoint>"
+        ours = "".join(f"<endpoint><name>p{port}</name>{rest.format(port)}" for port in ports)
+        replace = f'xmlns="{space}" xmlns:nc="{NC}" nc:operation="replace"'
+        text = f"<config><netconf-server {replace}><listen>{ours}</listen></netconf-server></config>"
+        change = Edit(xml.decode_config(xml.parse(text.encode()), rig.schema), target)
+        rig.dispatch.submit(change, session).result(SECONDS)
+
+    try:
+        listeners.start(bind_tcp("127.0.0.1", 0), rig.agent.server.settings)
+        rig.agent.server.attach(listeners)
+        with bind_tcp("127.0.0.1", 0) as chosen:
+            port = chosen.getsockname()[1]
+        listen(Datastore.RUNNING, port)
+        socket.create_connection(("127.0.0.1", port), SECONDS).close()
+        listen(Datastore.CANDIDATE)
+        rig.dispatch.submit(Commit(confirmed=True), session).result(SECONDS)
+        with bind_tcp("127.0.0.1", port):
+            with pytest.raises(RequestError, match="another program holds the port"):
+                listen(Datastore.RUNNING, port)
+            rig.dispatch.submit(Discard(trial=True), session).result(SECONDS)
+        assert [one.port for one in rig.agent.server.settings.listen] == [port]
+        assert f"NETCONF endpoint p{port}" in caplog.text
+        listen(Datastore.RUNNING, port, port + 1)
+        socket.create_connection(("127.0.0.1", port), SECONDS).close()
+    finally:
+        listeners.stop()
+        rig.end()

@@ -113,6 +113,19 @@ def test_ordinary_names_are_taken(users: Users, name: str) -> None:
     assert users.password(name, "secret") is not None
 
 
+def test_an_account_that_logs_in_by_what_is_checked_elsewhere(users: Users, path: Path) -> None:
+    """It has its group, and no password and no key fits; it is there in the next life, and may be given a password."""
+    made = users.add("lou", "reader", elsewhere=True)
+    assert (made, users.user("lou")) == (Account("lou", "reader", (), False),) * 2
+    assert users.public_keys("lou") == ()
+    assert not any(users.password("lou", given) for given in ("", "lou", "\0"))
+    again = Users(path, JOURNAL_KEY, QUICK)
+    assert again.user("lou") == made
+    again.close()
+    users.set_password("lou", "secret")
+    assert users.password("lou", "secret") is not None
+
+
 def test_what_cannot_be_done_is_said_and_changes_nothing(users: Users) -> None:
     users.add("ada", "admin", "secret")
     before, epoch = users.all(), users.epoch()

@@ -220,6 +220,7 @@ def test_user_add(tmp_path: Path, keys: Path) -> None:
         (("--group", "root", "--password-stdin"), "'root' is not a group: choose one of admin, collector, reader"),
         (("--group", "reader"), "give --password-stdin, --authorized-key FILE or both"),
         (("--group", "reader", "--authorized-key", keys / "empty"), "holds no key"),
+        (("--group", "reader", "--elsewhere", "--password-stdin"), "--elsewhere is for users without a password"),
     ):
         done = device.tool("user", "add", "bob", *words, given=PASSWORD)
         assert (done.code, message in done.err) == (1, True), done
@@ -306,6 +307,9 @@ def test_user_commands(tmp_path: Path, keys: Path) -> None:
         changed("remove", "collector")
         with device.http("collector") as caller:
             assert caller.request("GET", "/yang-library-version")[0] == 401
+    changed("add", "lou", "--group", "reader", "--elsewhere")
+    assert users()["lou"] == {"name": "lou", "group": "reader", "password": False, "ssh-keys": []}
+    assert f"lou     {'reader':9}  certificate or PAM\n" in tool("user", "list").out
     changed("add", "kim", "--group", "admin", "--authorized-key", keys / "k.pub")
     refused("the last SSH key stays", "key", "remove", "kim", key["fingerprint"])
     refused("there is no user collector", "remove", "collector")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 import shutil
+import socket
 from typing import Any
 
 from lxml import etree
@@ -12,7 +13,8 @@ from ncclient.operations import RPCError
 from ncclient.xml_ import to_ele
 import pytest
 
-from tests.system.kit import CSL, NC, Device
+from agent.restconf.listen import bind_tcp
+from tests.system.kit import CSL, NC, SLPA, Device
 
 SITE = Path(__file__).resolve().parents[1] / "site"
 SV = "urn:example:site-vlan"
@@ -93,6 +95,27 @@ def test_configuration_is_validated_stored_and_served(site: Device) -> None:
     assert refused(site, f'<vlans xmlns="{SV}"><vlan><id>9</id><name>guests</name></vlan></vlans>').app_tag == (
         "data-not-unique"
     )
+
+
+def test_notes_on_the_server_settings(site: Device) -> None:
+    """Augments of netconf-server, in a container and in a list: kept, while the settings beside them have effect."""
+    with bind_tcp("127.0.0.1", 0) as chosen:
+        port = chosen.getsockname()[1]
+    where = f"<transport>ssh</transport><address>127.0.0.1</address><port>{port}</port><vlan xmlns='{SV}'>7</vlan>"
+    limits = f"<limits><sessions>50</sessions><agreed-with xmlns='{SV}'>Ada</agreed-with></limits>"
+    server = f"<listen><endpoint><name>b</name>{where}</endpoint></listen>{limits}"
+    with site.ncclient() as session:
+        config = f"<config xmlns='{NC}'><netconf-server xmlns='{SLPA}'>{server}</netconf-server></config>"
+        session.edit_config(target="running", config=config)
+    with socket.create_connection(("127.0.0.1", port), 10) as opened:
+        assert opened.recv(8) == b"SSH-2.0-"
+    with site.http() as http:
+        told = http.get("/data/slp-agent:netconf-server")
+    assert told["limits"] == {"sessions": 50, "site-vlan:agreed-with": "Ada"}
+    assert told["listen"]["endpoint"][0]["site-vlan:vlan"] == 7
+    gone = f"<netconf-server xmlns='{SLPA}' xmlns:nc='{NC}' nc:operation='delete'/>"
+    with site.ncclient() as session:
+        session.edit_config(target="running", config=f"<config xmlns='{NC}'>{gone}</config>")
 
 
 def test_nobody_serves_its_state_and_operations(site: Device) -> None:

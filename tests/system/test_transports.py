@@ -86,7 +86,11 @@ def test_a_second_address_and_a_certificate(device: Device, keys: Path, port: in
 
 
 def test_tls(device: Device, tmp_path: Path) -> None:
-    """Configured by NETCONF from nothing; the client trusts the device's CA file, the device the client's issuer."""
+    """Configured by NETCONF from nothing; the client trusts the device's CA file, the device the client's issuer.
+
+    The user has neither a password nor a key.
+    """
+    assert device.tool("user", "add", "lou", "--group", "reader", "--elsewhere").code == 0
     port = free_port()
     authority = root("Operators")
     admin = authority.issue("somebody", [email("admin@Example.com")])
@@ -94,7 +98,7 @@ def test_tls(device: Device, tmp_path: Path) -> None:
     anchor = f"<trust-anchor><name>ops</name><certificate>{authority.pem}</certificate></trust-anchor>"
     kinds = 'xmlns:x="urn:ietf:params:xml:ns:yang:ietf-x509-cert-to-name"'
     entry = f"<id>1</id><fingerprint>{authority.fingerprint}</fingerprint>"
-    entry += f"<map-type {kinds}>x:specified</map-type><name>reader</name>"
+    entry += f"<map-type {kinds}>x:specified</map-type><name>lou</name>"
     maps = f"<cert-maps><cert-to-name>{entry}</cert-to-name></cert-maps>"
     listen = f"<listen><endpoint><name>tls</name>{where}</endpoint></listen>"
     configure(device, f"{listen}<tls>{anchor}{maps}</tls>")
@@ -112,7 +116,7 @@ def test_tls(device: Device, tmp_path: Path) -> None:
         received = b""
         while b"]]>]]>" not in received:
             received += client.recv(65536)
-    assert b":netconf-tls</transport><username>reader</username>" in received
+    assert b":netconf-tls</transport><username>lou</username>" in received
     gone = f'<endpoint xmlns:nc="{NC}" nc:operation="delete"><name>tls</name></endpoint>'
     configure(device, f"<listen>{gone}</listen>")
 
