@@ -129,6 +129,16 @@ def test_a_later_ack_may_name_purged_reports_again(device: Device, authority: Au
     assert figures(device.state).acknowledged == 3
 
 
+def test_an_ack_reads_no_document(device: Device, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many reports it names, none is read whole; nor does marking them as delivered."""
+    named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
+    for whole in ("by_id", "find", "pages"):
+        monkeypatch.setattr(device.store.reports, whole, lambda *_: pytest.fail("a report was read"))
+    device.deliver(*(number for number, _ in named))
+    device.install(authority.ack(device, *named))
+    assert figures(device.state).acknowledged == 3
+
+
 def test_two_acks_in_one_file_count_no_report_twice(device: Device, authority: Authority) -> None:
     entries = tuple(Acknowledged(row.report_id, row.digest) for row in device.store.reports.rows.values())
     device.install(
