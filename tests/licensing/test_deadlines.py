@@ -54,7 +54,11 @@ def answer(device: Device) -> tuple[int | None, int, int]:
     last = device.state.last_ack_at
     days = None if deadline is None or last is None else (deadline - last) // DAY
     assert deadline is None or last is None or (deadline - last) % DAY == 0
-    return days, in_policy_days(device.state, device.profile), push_interval_days(device.state, device.profile)
+    return (
+        days,
+        in_policy_days(device.state, device.profile, in_force(device.state.policies)),
+        push_interval_days(device.state, device.profile),
+    )
 
 
 @pytest.mark.parametrize("licences", [(P,), (P, S)])
@@ -81,7 +85,7 @@ def test_the_default_policy_before_the_first_ack() -> None:
     device.use(P, 1)
     device.use(S, 1)
     assert next_ack_deadline(device.state, device.profile) == T0 + 90 * DAY
-    assert in_policy_days(device.state, device.profile) == 90
+    assert in_policy_days(device.state, device.profile, in_force(device.state.policies)) == 90
     assert push_interval_days(device.state, device.profile) == 30
 
 

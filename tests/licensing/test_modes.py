@@ -186,7 +186,7 @@ def test_prepare_save_reset_and_a_new_life(device: Device, authority: Authority)
     code = authority.file(authority.code(device, (HSEC, 1)))
     device.install(code)
     device.use(ADVANTAGE, 2)
-    prepared = device.do(PrepareReset(), after=60)
+    prepared = device.do(PrepareReset(discard=True), after=60)
     assert prepared.reply.report_ids == (T0,)
     assert device.documents[-1].report.close_reason == "factory-reset"
     device.tick(after=900)
@@ -244,8 +244,8 @@ def test_ids_do_not_repeat_though_the_clock_was_set_back_between_lives(device: D
 
 def test_a_prepared_reset_is_taken_back_by_a_start(device: Device) -> None:
     device.use(ADVANTAGE, 1)
-    device.do(PrepareReset(), after=60)
-    assert device.do(PrepareReset(), after=60).events == ()
+    device.do(PrepareReset(discard=True), after=60)
+    assert device.do(PrepareReset(discard=True), after=60).events == ()
     device.start(after=60)
     device.close(after=60)
     assert [s.report.measurements[0].start - T0 for s in device.documents] == [0, 180]
@@ -263,7 +263,7 @@ def test_a_reset_that_is_taken_back_states_what_was_not_measured() -> None:
     """Whatever was decided meanwhile: from its preparation to the start there is an outage."""
     device = running()
     device.use(ADVANTAGE, 1)
-    device.do(PrepareReset(), after=600)
+    device.do(PrepareReset(discard=True), after=600)
     device.tick(after=150)
     device.tick(after=150)
     device.start()
