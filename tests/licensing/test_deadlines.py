@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.formats.documents import PolicyClass, PolicyTerms
+from agent.formats.documents import Ack, PolicyClass, PolicyTerms, Refused
 from agent.licensing.deadlines import in_policy_days, next_ack_deadline, next_push, push_interval_days
 from agent.licensing.events import ReportOpened, UsageRecorded
 from agent.licensing.evolve import evolve
@@ -33,6 +33,23 @@ CUSTOM = PolicyTerms(
     export=PolicyClass(365, 90, 90),
 )
 P, S = "network-advantage", "dna-advantage"
+
+
+def test_an_ack_of_no_report_counts_and_one_of_refused_reports_does_not() -> None:
+    """docs/licensing.md, What the authority sends."""
+    authority = Authority()
+    device = running().trusting(authority)
+    device.use("network-advantage", 1)
+    device.close(after=DAY)
+    (row,) = device.store.reports.rows.values()
+    device.deliver(row.report_id)
+    before = next_ack_deadline(device.state, device.profile)
+    refused = Ack(authority.heading(device), (), (Refused(row.report_id, row.digest, "conflict"),))
+    assert device.install(authority.file(refused), after=DAY).reply.code == "success"
+    assert device.state.last_ack_at is None
+    assert next_ack_deadline(device.state, device.profile) == before
+    assert device.install(authority.ack(device), after=DAY).reply.code == "success"
+    assert device.state.last_ack_at == device.state.report_ack_at == device.now
 
 
 def acknowledged(terms: PolicyTerms, *licences: str) -> Device:

@@ -8,7 +8,13 @@ import pytest
 
 from agent.formats.documents import Ack, Acknowledged, PolicyClass, PolicyTerms
 from agent.licensing import notices
-from agent.licensing.commands import ApplySettings, FactoryReset, PrepareReset, RequestAuthorization
+from agent.licensing.commands import (
+    ApplySettings,
+    FactoryReset,
+    PrepareReset,
+    RequestAuthorization,
+    ReturnAuthorization,
+)
 from agent.licensing.deadlines import next_ack_deadline, next_push, push_interval_days
 from agent.licensing.engine import NotRunningError
 from agent.licensing.profile import Licence
@@ -75,6 +81,16 @@ def test_a_long_interval_is_warned_of_once(device: Device) -> None:
     week = device.do(ApplySettings(Settings(utility_enabled=True, interval_days=7)))
     assert week.notices == ()
     assert device.do(ApplySettings(Settings())).notices == (notices.UtilityReportingChanged(False),)
+
+
+def test_what_is_older_than_every_release_is_not_refused() -> None:
+    """docs/licensing.md, Releases: a return in a file, and the controller-managed mode."""
+    authority = Authority()
+    device = running(profile=replace(profile(), software_version="17.3.2")).trusting(authority)
+    device.install(authority.file(authority.code(device, ("hseck9", 1))))
+    assert device.apply(Settings(mode="controller")).reply.code == "success"
+    given = device.do(ReturnAuthorization())
+    assert (given.reply.code, given.reply.return_string is not None) == ("success", True)
 
 
 @pytest.mark.parametrize("utility", [True, False])
