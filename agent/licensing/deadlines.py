@@ -47,6 +47,7 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
         since = state.last_ack_at
     else:
         since = max(state.first_used_at, state.last_ack_at or 0)
+    since = max(since, state.autonomous_since or 0)
     due = [since + UTILITY_DAYS * DAY] if state.settings.utility_enabled else []
     policy = in_force(state.policies)
     if policy.ack_required:
@@ -61,7 +62,7 @@ def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, 
     installed = [each.installed_at for each in state.policies.values()]
     if state.trust is not None and not state.trust.factory:
         installed.append(state.trust.installed_at)
-    earliest = max(installed, default=0)
+    earliest = max([*installed, state.autonomous_since or 0])
     given = {name: days.change for name, days in policy.days.items()}
     found = []
     for tag, at in state.changes.items():

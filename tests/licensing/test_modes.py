@@ -83,6 +83,28 @@ def test_a_long_interval_is_warned_of_once(device: Device) -> None:
     assert device.do(ApplySettings(Settings())).notices == (notices.UtilityReportingChanged(False),)
 
 
+def test_deadlines_count_from_leaving_the_controller() -> None:
+    """Nothing is overdue at once, whether a report was acknowledged before or not."""
+    for acknowledged in (False, True):
+        authority = Authority()
+        device = running().trusting(authority)
+        device.use("network-advantage", 1)
+        if acknowledged:
+            device.close(after=DAY)
+            device.install(
+                authority.ack(device, *((r.report_id, r.digest) for r in device.store.reports.rows.values()))
+            )
+        device.apply(Settings(mode="controller"))
+        device.now += 400 * DAY
+        device.use("dna-advantage", 1)
+        device.now += 400 * DAY
+        device.apply(Settings())
+        assert device.replayed() == device.state
+        assert next_ack_deadline(device.state, device.profile) == device.now + 90 * DAY
+        device.apply(Settings(customer_info=device.state.settings.customer_info, custom_id="x"))
+        assert next_ack_deadline(device.state, device.profile) == device.now + 90 * DAY
+
+
 def test_what_is_older_than_every_release_is_not_refused() -> None:
     """docs/licensing.md, Releases: a return in a file, and the controller-managed mode."""
     authority = Authority()
