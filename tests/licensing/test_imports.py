@@ -129,6 +129,14 @@ def test_a_later_ack_may_name_purged_reports_again(device: Device, authority: Au
     assert figures(device.state).acknowledged == 3
 
 
+def test_a_bare_document_that_fails_is_told_of_as_what_it_says_it_is(device: Device, authority: Authority) -> None:
+    bare = authority.sign(authority.trust_code(device, signer=key("somebody")))
+    decision = device.install(bare)
+    (notice,) = decision.notices
+    assert isinstance(notice, ContentWasRefused)
+    assert (notice.kind, notice.reason) == ("trust-code", "wrong-key")
+
+
 def test_an_ack_reads_no_document(device: Device, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many reports it names, none is read whole; nor does marking them as delivered."""
     named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
