@@ -110,7 +110,12 @@ def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
         message = "this authorization code was returned from this device and is worthless; request a new one"
         return DocumentResult(document.kind, code("authorization-returned"), message, "authorization-returned"), []
     if opened.replay:
-        return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
+        message = f"this {document.kind} was installed before"
+        last = draft.state.floors.get(document.kind)
+        if last is not None and document.heading.serial < last.serial:
+            # whether it was taken or refused then is not kept
+            message = f"this {document.kind} was passed over: a newer one of its file was installed before"
+        return DocumentResult(document.kind, SUCCESS, message), []
     match document:
         case TrustCode():
             return _trust(draft, document)

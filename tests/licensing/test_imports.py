@@ -137,6 +137,20 @@ def test_a_bare_document_that_fails_is_told_of_as_what_it_says_it_is(device: Dev
     assert (notice.kind, notice.reason) == ("trust-code", "wrong-key")
 
 
+def test_an_older_document_that_rides_along_is_not_said_to_have_been_installed(
+    device: Device, authority: Authority
+) -> None:
+    """It may have been refused then."""
+    numbers = [row.report_id for row in device.store.reports.rows.values()]
+    wrong = Ack(authority.heading(device), (Acknowledged(7, "0" * 64),))
+    row = device.store.reports.rows[numbers[0]]
+    file = authority.file(wrong, Ack(authority.heading(device), (Acknowledged(row.report_id, row.digest),)))
+    assert [each.code == "success" for each in device.install(file).reply.documents] == [False, True]
+    older, newest = device.install(file).reply.documents
+    assert "passed over" in older.message
+    assert newest.message == "this acknowledgement was installed before"
+
+
 def test_an_ack_reads_no_document(device: Device, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many reports it names, none is read whole; nor does marking them as delivered."""
     named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
