@@ -27,6 +27,8 @@ _INSTALLED = {
 def reports(entries: Sequence[Tree]) -> str:
     """`show license rum id all`, from the entries of rum-reports-closed-keys."""
     lines = ["Smart Licensing Usage Report:", "=" * 36, "Report Id,          State,    Flag, Feature Name"]
+    if not entries:
+        lines.append("No reports: none was closed that is not acknowledged; open ones are closed once a day.")
     lines += [f"{one['report-id']:<20}{_state(one):<10}N     {one['slp-agent:license-name']}" for one in entries]
     return "\n".join(lines) + "\n"
 

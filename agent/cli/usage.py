@@ -29,12 +29,14 @@ def set_(
     removed: Annotated[
         list[str] | None, typer.Option("--removed", metavar="PID:…,SN:…", help="One that it no longer takes in.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Set the count of a licence."""
+    """Set the count of a licence, and say what was set."""
     for key in (*(added or ()), *(removed or ())):
         if not key.startswith("PID:") or ",SN:" not in key:
             fail(f"--added and --removed take PID:…,SN:…, not {key!r:.80}")
     ask(lambda: Recorder(client).record(name, count, added=added or (), removed=removed or ()))
+    typer.echo(json.dumps({"license": name, "count": count}) if as_json else f"{name}: {count} in use from now on")
 
 
 @cli.command("list")

@@ -107,21 +107,28 @@ class Aside:
         waiting = self._waiting.setdefault(part.act, [])
         waiting.append((steps, answer, part.item))
         if len(waiting) == 1:
-            queued = self._loop.submit(lambda: self._act(part.act))
-            if queued.done() and queued.exception() is not None:
-                # the loop takes no more, and this is part of what it still finishes
-                self._act(part.act)
+            self._queue(part.act)
+
+    def _queue(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        queued = self._loop.submit(lambda: self._act(act))
+        if queued.done() and queued.exception() is not None:
+            # the loop takes no more, and this is part of what it still finishes
+            self._act(act)
 
     def _act(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
+        """One go; what waits beyond it has another, behind all that is queued by then."""
         waiting = self._waiting.pop(act)
-        for at in range(0, len(waiting), MOST):
-            some = waiting[at : at + MOST]
-            try:
-                results = act([item for _, _, item in some])
-            except Exception as error:
-                results = [error] * len(some)
-            for (steps, answer, _), result in zip(some, results, strict=True):
-                self._step(steps, answer, _resumption(steps, result))
+        some, rest = waiting[:MOST], waiting[MOST:]
+        if rest:
+            self._waiting[act] = rest
+        try:
+            results = act([item for _, _, item in some])
+        except Exception as error:
+            results = [error] * len(some)
+        for (steps, answer, _), result in zip(some, results, strict=True):
+            self._step(steps, answer, _resumption(steps, result))
+        if rest:
+            self._queue(act)
 
     def _beside(self, steps: Steps, answer: Future[Tree | None], part: Part) -> None:
         try:

@@ -74,7 +74,8 @@ class Opened:
 
 
 class Rejected(NamedTuple):
-    """A document of a file that failed a check; `kind` is what its element promised, None for one without element."""
+    """A document of a file that failed a check; `kind` is what its element promised, or a bare document
+    says it is; None where neither tells."""
 
     kind: Kind | None
     error: DocumentError
@@ -114,11 +115,20 @@ def open_documents(
         try:
             verified.append(door.verify(kind, text))
         except DocumentError as error:
-            opening.rejected.append(Rejected(kind, error))
+            opening.rejected.append(Rejected(kind or _stated(text), error))
     verified.sort(key=lambda v: v.serial)
     for kind in documents.KINDS:
         _admit([v for v in verified if v.kind == kind], floor(kind), opening)
     return opening
+
+
+def _stated(text: str | bytes) -> Kind | None:
+    """The kind that a bare document that failed says it is, if it says so: for messages, it proves nothing."""
+    try:
+        name = _envelope(text, "the document", jsontext.MAX_BYTES).header.text("type", 64)
+    except DocumentError:
+        return None
+    return next((kind for kind in documents.KINDS if kind == name), None)
 
 
 def _unwrap(data: bytes) -> list[tuple[Kind | None, str | bytes]]:

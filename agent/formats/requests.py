@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 from agent.formats import jsontext
 from agent.formats.documents import AUTH_TYPES, MAX_COUNT, MAX_ENTITLEMENTS, AuthType
-from agent.formats.errors import HeaderMismatch, InvalidContent, Malformed, UnsupportedVersion
+from agent.formats.errors import HeaderMismatch, InvalidContent, Malformed, TooLarge, UnsupportedVersion
 from agent.formats.jsontext import Members
 from agent.formats.rum import is_digest
 from agent.formats.signing import Signer, from_base64, to_base64
@@ -99,7 +99,10 @@ Request = TrustRequest | AuthorizationRequest | AuthorizationReturn
 
 
 def seal_request(request: Request, signer: Signer, trust_code: bytes | None = None) -> bytes:
-    """The exact signed document, ASCII JSON. `trust_code` is the certificate (DER) installed for the signer's key."""
+    """The exact signed document, ASCII JSON. `trust_code` is the certificate (DER) installed for the signer's key.
+
+    Raises InvalidContent, or TooLarge, where a reader would refuse it.
+    """
     text = payload(request)
     signature: dict[str, Any] = {
         "sudi": request.heading.udi.sudi(),
@@ -112,11 +115,14 @@ def seal_request(request: Request, signer: Signer, trust_code: bytes | None = No
     else:
         signature["certificate"] = to_base64(trust_code)
     header = {"type": request.kind, "version": VERSION}
-    return jsontext.dump({"payload": text, "header": header, "signature": signature}).encode("ascii")
+    document = jsontext.dump({"payload": text, "header": header, "signature": signature}).encode("ascii")
+    if len(document) > MAX_REQUEST:
+        raise TooLarge(f"the request has {len(document)} bytes; at most {MAX_REQUEST} are accepted")
+    return document
 
 
 def payload(request: Request) -> str:
-    """The exact string that is signed. Raises InvalidContent when the request breaks a rule that a reader checks."""
+    """The exact string that is signed. Raises InvalidContent or TooLarge when it breaks a rule that a reader checks."""
     heading = request.heading
     members: dict[str, Any] = {
         "header": {"type": request.kind, "version": VERSION},

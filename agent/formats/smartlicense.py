@@ -29,13 +29,10 @@ ELEMENTS: dict[str, Kind] = {
 MAX_USAGE_FILE = 64 * 1024 * 1024
 MAX_REPORTS = 20_000
 MAX_REQUESTS = 1_000
-_OPTIONS = {
-    "resolve_entities": False,
-    "no_network": True,
-    "load_dtd": False,
-    "dtd_validation": False,
-    "huge_tree": False,
-}
+MAX_TAGS = 10_000
+"""Tags (`<`, wherever it stands) of a file with documents or requests: what it costs is known before it is parsed."""
+MAX_USAGE_TAGS = 200_000
+"""Tags of a usage file: a start, an end and a CDATA section for each report, and room for as much again inside."""
 
 
 def read_documents(data: bytes) -> list[tuple[Kind, str]]:
@@ -45,7 +42,7 @@ def read_documents(data: bytes) -> list[tuple[Kind, str]]:
     `smartLicensePolicy`. Elements of other names are passed over: they belong to other releases. Raises Malformed,
     TooLarge or NoDocument.
     """
-    root = _parse(data, jsontext.MAX_BYTES)
+    root = _parse(data, jsontext.MAX_BYTES, MAX_TAGS)
     if root.tag == "smartLicensePolicy":
         elements: Iterable[etree._Element] = [root]
     elif root.tag == "smartLicense":
@@ -142,7 +139,7 @@ def write_requests(info: SystemInfo, entries: Sequence[tuple[Request, bytes]]) -
 
 def read_requests(data: bytes) -> tuple[bytes, ...]:
     """The request documents of a file, still unverified bytes. Raises Malformed, TooLarge or NoDocument."""
-    root = _parse(data, jsontext.MAX_BYTES)
+    root = _parse(data, jsontext.MAX_BYTES, MAX_TAGS)
     if root.tag != "smartLicense":
         raise Malformed(f"the root element must be smartLicense, not {root.tag!s:.80}")
     found: list[bytes] = []
@@ -167,7 +164,7 @@ def _read_request(entry: Members) -> bytes:
 
 def read_usage(data: bytes) -> UsageFile:
     """The reports of a usage file. Raises Malformed, TooLarge or NoDocument."""
-    root = _parse(data, MAX_USAGE_FILE)
+    root = _parse(data, MAX_USAGE_FILE, MAX_USAGE_TAGS)
     if root.tag != "smartLicense":
         raise Malformed(f"the root element must be smartLicense, not {root.tag!s:.80}")
     elements = list(root.iterchildren("RUMReport"))
@@ -197,15 +194,24 @@ def _system_info(text: str) -> SystemInfo:
     )
 
 
-def _parse(data: bytes, max_bytes: int) -> etree._Element:
+def _parse(data: bytes, max_bytes: int, max_tags: int) -> etree._Element:
     if len(data) > max_bytes:
         raise TooLarge(f"the file has {len(data)} bytes; at most {max_bytes} are accepted")
+    tags = data.count(b"<")
+    if tags > max_tags:
+        raise TooLarge(f"the file has {tags} tags; at most {max_tags} are accepted")
     if b"\x00" in data or b"<!DOCTYPE" in data:
         raise Malformed("the file holds a NUL byte or a DOCTYPE, which no licence file needs")
     try:
         # One parser a call: parsers are not to be shared between threads.
         parser: etree.XMLParser[etree._Element] = etree.XMLParser(
-            resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, collect_ids=False
+            # whatever it declares: in another encoding the count of tags would be of something else
+            encoding="utf-8",
+            resolve_entities=False,
+            no_network=True,
+            load_dtd=False,
+            huge_tree=False,
+            collect_ids=False,
         )
         root = etree.fromstring(data, parser)
     except (etree.XMLSyntaxError, ValueError) as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from agent.formats.documents import Authorization as Document
 from agent.formats.documents import confirmation_code
+from agent.formats.errors import TooLarge
 from agent.formats.requests import AuthorizationRequest, AuthorizationReturn, Key, ReturnedCode, return_string
 from agent.licensing import outgoing
 from agent.licensing.codes import holds
@@ -53,6 +54,9 @@ def request(draft: Draft, name: str, count: int, add: bool, online: bool) -> Rep
         return refusal(
             "authorization-in-use", f"{', '.join(lost)} would lose its authorization while in use; add instead"
         )
+    too_large = _too_large(draft, keys)
+    if too_large is not None:
+        return too_large
     draft.settle_clock()
     draft.emit(AuthorizationRequested(draft.at, keys, online))
     if not online:
@@ -94,11 +98,29 @@ def _relying(draft: Draft, slac: dict[str, int] | None) -> list[str]:
     return found
 
 
+def _too_large(draft: Draft, keys: tuple[Key, ...]) -> Reply | None:
+    """The refusal of a request that names more than any authority would read."""
+    request = AuthorizationRequest(outgoing.next_heading(draft), keys, draft.state.authorization.confirmation)
+    try:
+        outgoing.seal(draft, request)
+    except TooLarge as error:
+        return refusal(
+            error.reason,
+            f"a request for {len(keys)} licences cannot be made: {error.message}; ask for fewer, in place of the "
+            "installed code's instead of beside them",
+        )
+    return None
+
+
 def save_request(draft: Draft) -> Reply:
     """The request file for the code that was asked for."""
     pending = draft.state.authorization.request
     if pending is None:
         return refusal("no-request", "no authorization code has been requested; request one first")
+    # what stands in it beside the licences may have grown since it was asked for
+    too_large = _too_large(draft, pending.keys)
+    if too_large is not None:
+        return too_large
     draft.settle_clock()
     heading = outgoing.heading(draft, "authorization-request")
     made = AuthorizationRequest(heading, pending.keys, draft.state.authorization.confirmation)

@@ -100,8 +100,8 @@ class PrepareReset:
     """Close all reports and measure nothing more, so that they can be saved before a factory reset; without `discard`
     it is refused where the reset would be, for an installed authorization code."""
 
+    discard: bool
     who: str = ""
-    discard: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,15 +22,11 @@ def classes_in_use(state: State, profile: Profile) -> frozenset[PolicyClass]:
     return frozenset(profile.by_tag(tag).policy_class for tag, use in state.licences.items() if use.count > 0)
 
 
-def in_policy_days(state: State, profile: Profile) -> int:
+def in_policy_days(state: State, profile: Profile, policy: Policy) -> int:
     """Days that the policy gives for the next report: the smallest non-zero value of the classes in use; 0: none.
 
     Before the first acknowledged report that is the first-report requirement, afterwards the reporting frequency.
     """
-    return _in_policy_days(state, profile, in_force(state.policies))
-
-
-def _in_policy_days(state: State, profile: Profile, policy: Policy) -> int:
     values = (
         policy.days[name].first if state.report_ack_at is None else policy.days[name].ongoing
         for name in classes_in_use(state, profile)
@@ -51,11 +47,12 @@ def next_ack_deadline(state: State, profile: Profile) -> int | None:
         since = state.last_ack_at
     else:
         since = max(state.first_used_at, state.last_ack_at or 0)
+    since = max(since, state.autonomous_since or 0)
     due = [since + UTILITY_DAYS * DAY] if state.settings.utility_enabled else []
     policy = in_force(state.policies)
     if policy.ack_required:
         due += [at + days * DAY for at, days in _changes(state, profile, policy)]
-        if days := _in_policy_days(state, profile, policy):
+        if days := in_policy_days(state, profile, policy):
             due.append(since + days * DAY)
     return min(due, default=None)
 
@@ -65,7 +62,7 @@ def _changes(state: State, profile: Profile, policy: Policy) -> list[tuple[int, 
     installed = [each.installed_at for each in state.policies.values()]
     if state.trust is not None and not state.trust.factory:
         installed.append(state.trust.installed_at)
-    earliest = max(installed, default=0)
+    earliest = max([*installed, state.autonomous_since or 0])
     given = {name: days.change for name, days in policy.days.items()}
     found = []
     for tag, at in state.changes.items():
@@ -83,7 +80,7 @@ def push_interval_days(state: State, profile: Profile) -> int:
     configured = state.settings.interval_days or DEFAULT_INTERVAL_DAYS
     policy = in_force(state.policies)
     limits = [days for _, days in _changes(state, profile, policy)]
-    if days := _in_policy_days(state, profile, policy):
+    if days := in_policy_days(state, profile, policy):
         limits.append(days)
     if state.settings.utility_enabled:
         limits.append(UTILITY_DAYS)

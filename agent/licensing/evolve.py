@@ -107,7 +107,9 @@ def _after(state: State, event: Event) -> State:
         case OutageRecorded():
             return _with(state, last_outage=Outage(event.start, event.end, event.reason))
         case SettingsApplied():
-            return _with(state, settings=event.settings)
+            left = state.settings.mode == "controller" and event.settings.mode != "controller"
+            since = event.at if left else state.autonomous_since
+            return _with(state, settings=event.settings, autonomous_since=since)
         case SyncAsked():
             return _with(state, push_from=event.at)
         case AckReminded():
@@ -158,6 +160,7 @@ def _set_back(state: State, event: ClockChanged) -> State:
         report_ack_at=past(state.report_ack_at),
         last_ack_at=past(state.last_ack_at),
         held_since=past(state.held_since),
+        autonomous_since=past(state.autonomous_since),
         changes={tag: min(at, event.at) for tag, at in state.changes.items()},
         policies={
             origin: replace(policy, installed_at=min(policy.installed_at, event.at))

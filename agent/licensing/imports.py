@@ -24,7 +24,7 @@ from agent.licensing.events import (
     TrustCodeInstalled,
 )
 from agent.licensing.notices import ContentWasRefused
-from agent.licensing.ports import StoredReport
+from agent.licensing.ports import ReportHead
 from agent.licensing.refusals import SUCCESS, code
 from agent.licensing.reply import DocumentResult
 from agent.licensing.reports import moves
@@ -110,7 +110,12 @@ def _effect(draft: Draft, opened: Opened) -> tuple[DocumentResult, list[Event]]:
         message = "this authorization code was returned from this device and is worthless; request a new one"
         return DocumentResult(document.kind, code("authorization-returned"), message, "authorization-returned"), []
     if opened.replay:
-        return DocumentResult(document.kind, SUCCESS, f"this {document.kind} was installed before"), []
+        message = f"this {document.kind} was installed before"
+        last = draft.state.floors.get(document.kind)
+        if last is not None and document.heading.serial < last.serial:
+            # whether it was taken or refused then is not kept
+            message = f"this {document.kind} was passed over: a newer one of its file was installed before"
+        return DocumentResult(document.kind, SUCCESS, message), []
     match document:
         case TrustCode():
             return _trust(draft, document)
@@ -162,12 +167,13 @@ def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
     An ACK that names nothing rightly is refused.
     """
     before = {number for e in draft.events if isinstance(e, ReportsAcknowledged) for number in e.report_ids}
-    found: list[StoredReport] = []
+    found: list[ReportHead] = []
     earlier = 0
     unknown: list[int] = []
     differing: list[int] = []
+    heads = draft.context.reads.heads([entry.report_id for entry in ack.acknowledged])
     for report_id, digest in ack.acknowledged:
-        stored = draft.context.reads.by_id(report_id)
+        stored = heads.get(report_id)
         if report_id in before or (stored is not None and not moves(stored.state, "acknowledged")):
             earlier += 1
         elif stored is None:
@@ -201,8 +207,9 @@ def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
 def _refused(draft: Draft, ack: Ack) -> list[Event]:
     """Delivered reports that the authority did not take can be collected again."""
     found = []
+    heads = draft.context.reads.heads([entry.report_id for entry in ack.refused])
     for entry in ack.refused:
-        stored = draft.context.reads.by_id(entry.report_id)
+        stored = heads.get(entry.report_id)
         if stored is not None and stored.digest == entry.digest and moves(stored.state, "refused"):
             found.append(entry)
     if not found:
@@ -219,7 +226,7 @@ def _was_purged(draft: Draft, report_id: int) -> bool:
     return all(use.report is None or use.report.report_id != report_id for use in state.licences.values())
 
 
-def _acknowledged(at: int, ack: Ack, found: list[StoredReport]) -> list[Event]:
+def _acknowledged(at: int, ack: Ack, found: list[ReportHead]) -> list[Event]:
     account = ack.heading.account
     events: list[Event] = []
     if found:

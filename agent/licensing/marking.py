@@ -8,9 +8,6 @@ from agent.licensing.events import ReportsDelivered
 from agent.licensing.ports import ReportReads, ReportState
 from agent.licensing.reports import moves
 
-_PAGE = 500
-_FEW = 16
-
 
 def newly_delivered(report_ids: Iterable[int], reads: ReportReads) -> tuple[int, ...]:
     """The ids, ascending and each once, of stored reports that a delivery moves on; the others are passed over."""
@@ -24,16 +21,8 @@ def delivered(at: int, report_ids: tuple[int, ...]) -> ReportsDelivered:
 
 
 def _states(wanted: list[int], reads: ReportReads) -> Iterator[tuple[int, ReportState]]:
-    """States of the wanted reports: one by one when they are few, in pages of the list when they are many."""
-    if len(wanted) <= _FEW:
-        for number in wanted:
-            stored = reads.by_id(number)
-            if stored is not None:
-                yield number, stored.state
-        return
-    among, after, last = set(wanted), wanted[0] - 1, wanted[-1]
-    while rows := reads.pages(after, last, _PAGE, "summary"):
-        for row in rows:
-            if row.report_id in among:
-                yield row.report_id, row.state
-        after = rows[-1].report_id
+    """States of the wanted reports that are stored."""
+    heads = reads.heads(wanted)
+    for number in wanted:
+        if number in heads:
+            yield number, heads[number].state

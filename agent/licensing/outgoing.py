@@ -14,13 +14,18 @@ from agent.licensing.trusting import certificate
 
 def heading(draft: Draft, kind: RequestKind) -> RequestHeading:
     """The next request's heading; its number is taken."""
+    made = next_heading(draft)
+    draft.emit(RequestMade(draft.at, made.number, kind))
+    return made
+
+
+def next_heading(draft: Draft) -> RequestHeading:
+    """The heading that the next request would have; no number is taken."""
     state, profile = draft.state, draft.context.profile
-    number = state.requests_made + 1
-    draft.emit(RequestMade(draft.at, number, kind))
     return RequestHeading(
         udi=profile.udi,
         epoch=state.epoch,
-        number=number,
+        number=state.requests_made + 1,
         time=draft.at,
         software_tag=profile.software_tag,
         software_version=WITHHELD if state.settings.privacy_version else state.software_version,

@@ -73,6 +73,21 @@ class ReportRow(NamedTuple):
     json: bytes
 
 
+class ReportHead(NamedTuple):
+    """What an acknowledgement needs of one report; `end` in epoch seconds."""
+
+    report_id: int
+    state: ReportState
+    entitlement_tag: str
+    end: int
+    digest: str
+
+
+def head_of(report: StoredReport) -> ReportHead:
+    """The head of a report that was read whole."""
+    return ReportHead(report.report_id, report.state, report.entitlement_tag, report.end, report.digest)
+
+
 class ReportReads(Protocol):
     """Closed reports, read on any thread; never blocks the writer, holds no database snapshot between calls."""
 
@@ -82,6 +97,10 @@ class ReportReads(Protocol):
 
     def by_id(self, report_id: int) -> StoredReport | None:
         """The report with this id; cost independent of how many wait."""
+        ...
+
+    def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
+        """Of the reports with these ids those that are stored, by id; no document is read for them."""
         ...
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:

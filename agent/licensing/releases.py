@@ -66,8 +66,8 @@ FEATURES: dict[Feature, Since] = {
     "throttle": Since(
         "at most one report push a day, but for a sync", Release(17, 9, 1), (Release(17, 3, 6), Release(17, 6, 4))
     ),
-    "authorization-file": Since("authorization requests and returns in files", Release(17, 7, 1)),
-    "controller-licence-management": Since("a controller records and reports usage", Release(17, 5, 1)),
+    "authorization-file": Since("authorization requests in files", Release(17, 7, 1)),
+    "controller-licence-management": Since("a controller reports the usage of its devices", Release(17, 5, 1)),
     "utility-mode": Since("post-paid licences on an autonomous device", Release(17, 9, 1)),
     "utility-mode-controller": Since("post-paid licences on a controller-managed device", Release(17, 4, 1)),
     "rum-version-2": Since("reports in payload version 2.0", Release(17, 9, 1)),

@@ -151,6 +151,8 @@ class State:
     trust_requested_at: int | None = None
     trust_failure: TrustFailure | None = None
     resetting: bool = False
+    autonomous_since: int | None = None
+    """When the device left a controller: before that no acknowledgement was due."""
     held_since: int | None = None
     last_saved_at: int | None = None
     authorization: Authorization = field(default_factory=Authorization)

@@ -138,8 +138,3 @@ class OpenReport:
     def listed(self) -> int:
         """Size of the peripherals in all rows."""
         return self.peripherals.size + sum(row.peripherals.size for row in self.rows)
-
-
-def licence_seconds(spans: tuple[Span, ...]) -> int:
-    """Count times seconds over all spans: what must be conserved from recording to the last report."""
-    return sum((span.end - span.start) * span.used for span in spans)

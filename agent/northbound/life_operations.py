@@ -98,7 +98,7 @@ class LifeOperations:
     def _save(self, argument: str, discard: bool, session: Session) -> Generator[Part, Any, int]:
         """Close and save all that is to be reported. Where that fails the instance goes on."""
         self._saving.check(argument, new=True)
-        prepared = self._committer.serve(PrepareReset(session.user.name, discard))
+        prepared = self._committer.serve(PrepareReset(discard, session.user.name))
         if prepared.code != SUCCESS:
             raise Refused(prepared.code, prepared.message)
         try:

@@ -140,7 +140,11 @@ class StateView:
         trust = state.trust
         last = [deadlines.next_ack_deadline(state, self._profile), trust.valid_until if trust else None, *ends]
         push = deadlines.next_push(state, self._profile, now)
-        moments = [push, *(None if moment is None else moment + 1 for moment in last)]
+        moments = [
+            push,
+            trust.valid_from if trust else None,
+            *(None if moment is None else moment + 1 for moment in last),
+        ]
         return min((moment for moment in moments if moment is not None and moment > now), default=math.inf)
 
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:

@@ -11,7 +11,18 @@ import threading
 
 from agent.licensing import events as kernel
 from agent.licensing.events import Event
-from agent.licensing.ports import EncodedRow, Loaded, LogBounds, LogEntry, LogLimits, Part, ReportRow, StoredReport
+from agent.licensing.ports import (
+    EncodedRow,
+    Loaded,
+    LogBounds,
+    LogEntry,
+    LogLimits,
+    Part,
+    ReportHead,
+    ReportRow,
+    StoredReport,
+    head_of,
+)
 from agent.store.errors import StoreError
 from agent.store.projection import Change, Delete, Insert, SetState, changes
 
@@ -27,6 +38,10 @@ class MemoryReports:
 
     def by_id(self, report_id: int) -> StoredReport | None:
         return self.rows.get(report_id)
+
+    def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
+        rows = self.rows
+        return {number: head_of(rows[number]) for number in report_ids if number in rows}
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
         report = self.find(key)

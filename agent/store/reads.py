@@ -7,11 +7,11 @@ verified before any of it is handed out (docs/decisions/0034).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from agent.licensing.ports import EncodedRow, Part, ReportRow, ReportState, StoredReport
+from agent.licensing.ports import EncodedRow, Part, ReportHead, ReportRow, ReportState, StoredReport, head_of
 from agent.store.authentication import Authentication, report_seal
 from agent.store.database import Readers, translated
 from agent.store.errors import JournalDamaged
@@ -32,8 +32,12 @@ _ROW: dict[Part, str] = {
     "detail": "SELECT report_id, key, state, detail_xml, detail_json FROM reports JOIN report_bodies USING (report_id)",
 }
 
+_AT_ONCE = 250
+"""Ids that one statement names."""
+
 FIND = f"{_WHOLE} WHERE key = ?"
 BY_ID = f"{_WHOLE} WHERE report_id = ?"
+HEADS = "SELECT report_id, state, entitlement_tag, end, digest FROM reports WHERE report_id IN ({})"
 FIND_ROW = {part: f"{query} WHERE key = ?" for part, query in _ROW.items()}
 _SPAN = "WHERE report_id > ? AND report_id <= ? ORDER BY report_id LIMIT ?"
 PAGE = {part: f"{query} {_SPAN}" for part, query in _ROW.items()}
@@ -57,6 +61,18 @@ class SqliteReports:
     def by_id(self, report_id: int) -> StoredReport | None:
         """The report with this id."""
         return self._one(BY_ID, report_id)
+
+    def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
+        """What an acknowledgement needs of the stored ones among these, by id."""
+        found: dict[int, ReportHead] = {}
+        for at in range(0, len(report_ids), _AT_ONCE):
+            some = tuple(report_ids[at : at + _AT_ONCE])
+            if not self._progress.has_passed(max(some)):
+                found |= {each.report_id: head_of(each) for each in map(self.by_id, some) if each is not None}
+                continue
+            for report_id, state, tag, end, digest in self._all(HEADS.format(",".join("?" * len(some))), some):
+                found[report_id] = ReportHead(report_id, _state(report_id, state), tag, end, digest)
+        return found
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
         """One encoded form of the report with this key."""

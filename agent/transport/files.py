@@ -144,9 +144,12 @@ class Folders:
 
 
 def remove_drafts(folder: Path) -> None:
-    """Remove what writes that were cut short have left in a folder that nobody writes to now. Raises OSError."""
-    for entry in folder.glob(f"{_DRAFT}*"):
-        entry.unlink(missing_ok=True)
+    """Remove what writes that were cut short have left in a folder, or below it, that nobody writes to now; links are
+    not followed. Raises OSError."""
+    for here, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(_DRAFT):
+                (Path(here) / name).unlink(missing_ok=True)
 
 
 def _check_regular(folder: int, name: str, argument: str, *, missing_is_fine: bool) -> bool:

@@ -266,8 +266,7 @@ def _conclude(
     settings: Settings, instance: Instance, work: _Work, reports: Sequence[SignedReport], now: int
 ) -> Decision:
     acknowledge = tuple(sorted(work.acknowledge.values()))
-    latest = max((signed.report for signed in reports), key=lambda report: report.sequence)
-    instance = in_mode(instance, latest.utility_enabled)
+    instance = _mode_of_newest(instance, work)
     covered = bool(acknowledge) and set(acknowledge) <= set(instance.acknowledged) and instance.ack is not None
     asks = bool(acknowledge) and any(signed.report.trust_request is not None for signed in reports)
     holds = holds_trust(instance, now)
@@ -288,6 +287,15 @@ def _conclude(
         fresh_policy=bool(acknowledge) and settings.policy is not None and instance.policy_terms != settings.policy,
         trust=("again" if holds else "fresh") if asks else "none",
     )
+
+
+def _mode_of_newest(instance: Instance, work: _Work) -> Instance:
+    """The instance in the mode of the newest report; one that is old, or sent again, tells nothing about now."""
+    newest = max([instance.head.sequence, *work.known])
+    newer = [signed.report for sequence, signed in work.file.items() if sequence > newest]
+    if not newer:
+        return instance
+    return in_mode(instance, max(newer, key=lambda report: report.sequence).utility_enabled)
 
 
 def from_factory(instance: Instance, pin: Pin) -> Instance:

@@ -63,7 +63,8 @@ def answer(desk: Desk, instance: Instance, signed: SignedRequest) -> Answered:
     if instance.pin != pin:
         candidate, reason, message = core.unapproved(instance, pin)
         return Answered(replace(instance, candidate=candidate), "pending", reason, message)
-    instance = core.in_mode(instance, request.heading.utility)
+    if request.heading.number > instance.request_number:
+        instance = core.in_mode(instance, request.heading.utility)
     if isinstance(request, AuthorizationReturn):
         return _take_back(instance, request)
     again = [code for code in instance.codes if code.request == signed.digest]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import threading
 from typing import Any
 
 import pytest
 
 from agent.clock import SystemClock
-from agent.core.aside import Aside, Steps
+from agent.core.aside import MOST, Aside, Steps, Together
 from agent.core.loop import Loop, LoopStoppedError
 from agent.errors import RequestError, refuse
 
@@ -137,6 +137,27 @@ def test_a_cancelled_request_is_not_begun(rig: Rig) -> None:
     gate.set()
     rig.loop.submit(lambda: None).result(SECONDS)
     assert ran == []
+
+
+def test_one_go_takes_no_more_than_its_most_and_others_come_between(rig: Rig) -> None:
+    """Of what waits behind a held loop, each go takes its share in order; a call that came later is served between."""
+    seen: list[Any] = []
+
+    def act(items: Sequence[Any]) -> Sequence[Any]:
+        if not seen:
+            rig.loop.submit(lambda: seen.append("other"))
+        seen.append(list(items))
+        return items
+
+    def steps(item: int) -> Steps:
+        return {"item": (yield Together(item, act))}
+
+    gate = threading.Event()
+    rig.loop.submit(lambda: gate.wait(SECONDS))
+    answers = [rig.aside.run(lambda item=number: steps(item)) for number in range(MOST + 3)]  # type: ignore[misc]
+    gate.set()
+    assert [(answer.result(SECONDS) or {})["item"] for answer in answers] == list(range(MOST + 3))
+    assert seen == [list(range(MOST)), "other", list(range(MOST, MOST + 3))]
 
 
 def test_the_end_waits_for_the_part_that_runs_and_begins_no_other() -> None:

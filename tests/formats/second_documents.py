@@ -89,6 +89,7 @@ def _unwrap(data: bytes) -> list[tuple[str | None, str]]:
             return [(None, data.decode())]
         except UnicodeDecodeError:
             return [(None, "\ufffe")]
+    need(data.count(b"<") <= 10_000, "too-large")
     need(b"<!DOCTYPE" not in data and b"\0" not in data, "malformed")
     try:
         root = ET.fromstring(data)

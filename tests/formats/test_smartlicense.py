@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
@@ -43,12 +45,15 @@ HOSTILE = {
     "unknown entity": b"<smartLicense><RUMReport>&x;</RUMReport></smartLicense>",
     "NUL": b"<smartLicense><RUMReport>\x00</RUMReport></smartLicense>",
     "not UTF-8": b"<smartLicense><RUMReport>\xff</RUMReport></smartLicense>",
-    "deep": b"<smartLicense>" + b"<a>" * 5000 + b"</a>" * 5000 + b"</smartLicense>",
+    "deep": b"<smartLicense>" + b"<a>" * 4000 + b"</a>" * 4000 + b"</smartLicense>",
     "element inside": b"<smartLicense><RUMReport>{}<x/></RUMReport></smartLicense>",
     "comment inside": b"<smartLicense><RUMReport>{<!-- -->}</RUMReport></smartLicense>",
     "trailing": b"<smartLicense><RUMReport>{}</RUMReport></smartLicense><x/>",
     "other root": b"<usage><RUMReport>{}</RUMReport></usage>",
-    "unknown encoding": b'<?xml version="1.0" encoding="x-none"?><smartLicense/>',
+    "an encoding in which < is another byte": '<?xml version="1.0" encoding="IBM037"?><smartLicense/>'.encode("cp037"),
+    "not UTF-8, as it declares": '<?xml version="1.0" encoding="ISO-8859-1"?><smartLicense>é</smartLicense>'.encode(
+        "latin-1"
+    ),
     "namespace": b'<smartLicense xmlns="urn:x"><RUMReport>{}</RUMReport></smartLicense>',
 }
 
@@ -68,6 +73,25 @@ def test_limits() -> None:
         read_usage(b"<smartLicense>" + b"<RUMReport/>" * 20_001 + b"</smartLicense>")
     with pytest.raises(errors.NoDocument):
         read_usage(b"<smartLicense></smartLicense>")
+
+
+@pytest.mark.parametrize(
+    ("read", "limit"),
+    [
+        (read_documents, smartlicense.MAX_TAGS),
+        (smartlicense.read_requests, smartlicense.MAX_TAGS),
+        (read_usage, smartlicense.MAX_USAGE_TAGS),
+    ],
+)
+def test_tags_are_counted_before_anything_is_parsed(
+    read: Callable[[bytes], object], limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_most = b"<smartLicense>" + b"<a/>" * (limit - 2) + b"</smartLicense>"
+    with pytest.raises(errors.NoDocument):
+        read(at_most)
+    monkeypatch.setattr(smartlicense.etree, "fromstring", lambda *_: pytest.fail("it was parsed"))
+    with pytest.raises(errors.TooLarge, match=f"{limit + 1} tags; at most {limit} are accepted"):
+        read(at_most.replace(b"<a/>", b"<a/><a/>", 1))
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ class Player:
         return self.device.do(RequestTrust(online=how == "online"))
 
     def do_prepare_reset(self) -> Decision:
-        return self.device.do(PrepareReset())
+        return self.device.do(PrepareReset(discard=True))
 
     def do_reset(self, how: str = "keep") -> Decision:
         return self.device.do(FactoryReset(discard=how == "discard"))

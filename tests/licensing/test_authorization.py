@@ -18,9 +18,10 @@ from agent.licensing.commands import (
 )
 from agent.licensing.engine import Reply
 from agent.licensing.permission import Permission
+from agent.licensing.profile import Licence
 from agent.licensing.settings import Settings
 from agent.licensing.state import State
-from tests.licensing.kit import DAY, T0, Authority, Device, running
+from tests.licensing.kit import DAY, T0, Authority, Device, profile, running
 
 HSEC = "hseck9"
 TIER = "throughput-tier-2"
@@ -59,6 +60,24 @@ def refused(device: Device, command: Command, reason: str) -> Reply:
     assert decision.events == ()
     assert device.state.to_json() == before
     return decision.reply
+
+
+def test_a_request_that_no_authority_would_read_is_refused(authority: Authority) -> None:
+    """With a licence more it is too large, whether it goes into a file or over a wire; the one before it stands."""
+    licences = [
+        Licence(f"export-{number}", "Export", "Export", f"{number:04}{'x' * 251}", enforcement="export")
+        for number in range(1000)
+    ]
+    device = running(profile=profile(*licences), online=True, check=False).trusting(authority)
+    device.install(authority.file(authority.code(device, *((one.name, 1) for one in licences[:950]))))
+    device.check = True
+    assert device.do(RequestAuthorization("export-1", add=False)).reply.code == "success"
+    for online in (False, True):
+        reply = refused(device, RequestAuthorization("export-960", add=True, online=online), "too-large")
+        assert reply.code == "messageeventexceedspeer"
+        assert "262144" in reply.message
+    saved = device.do(SaveAuthorizationRequest())
+    assert authority.request(device, saved.reply.content).request.keys  # type: ignore[union-attr]
 
 
 def test_request_to_file_install_use_refused_return_return(device: Device, authority: Authority) -> None:

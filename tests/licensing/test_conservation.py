@@ -19,7 +19,7 @@ from agent.licensing.engine import Decision
 from agent.licensing.events import ClockChanged, InstanceReset, OutageRecorded, ReportClosed, ReportsPurged
 from agent.licensing.reports import figures
 from agent.licensing.settings import Mode
-from agent.licensing.usage import licence_seconds
+from agent.licensing.usage import Span
 from tests.licensing.kit import DAY, T0, Authority, Device
 
 LEVELS = ("network-advantage", "dna-advantage", "voice-session")
@@ -137,7 +137,7 @@ class Observed(Device):
                 self.apply(replace(self.state.settings, mode=mode))
                 self.controller = not self.controller
             case ("prepare",):
-                self.do(PrepareReset(), after)
+                self.do(PrepareReset(discard=True), after)
                 self.held = True
             case ("reset", discard):
                 self.reset(discard, after)
@@ -287,3 +287,8 @@ def test_two_months_of_six_licences_pass_whole() -> None:
     assert len(device.documents) == 60 * len(names)
     total = sum((row.end - row.start) * row.count for signed in device.documents for row in signed.report.measurements)
     assert total == 60 * DAY * 3 * len(names)
+
+
+def licence_seconds(spans: tuple[Span, ...]) -> int:
+    """Count times seconds over all spans: what must be conserved from recording to the last report."""
+    return sum((span.end - span.start) * span.used for span in spans)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.formats.documents import PolicyClass, PolicyTerms
+from agent.formats.documents import Ack, PolicyClass, PolicyTerms, Refused
 from agent.licensing.deadlines import in_policy_days, next_ack_deadline, next_push, push_interval_days
 from agent.licensing.events import ReportOpened, UsageRecorded
 from agent.licensing.evolve import evolve
@@ -35,6 +35,23 @@ CUSTOM = PolicyTerms(
 P, S = "network-advantage", "dna-advantage"
 
 
+def test_an_ack_of_no_report_counts_and_one_of_refused_reports_does_not() -> None:
+    """docs/licensing.md, What the authority sends."""
+    authority = Authority()
+    device = running().trusting(authority)
+    device.use("network-advantage", 1)
+    device.close(after=DAY)
+    (row,) = device.store.reports.rows.values()
+    device.deliver(row.report_id)
+    before = next_ack_deadline(device.state, device.profile)
+    refused = Ack(authority.heading(device), (), (Refused(row.report_id, row.digest, "conflict"),))
+    assert device.install(authority.file(refused), after=DAY).reply.code == "success"
+    assert device.state.last_ack_at is None
+    assert next_ack_deadline(device.state, device.profile) == before
+    assert device.install(authority.ack(device), after=DAY).reply.code == "success"
+    assert device.state.last_ack_at == device.state.report_ack_at == device.now
+
+
 def acknowledged(terms: PolicyTerms, *licences: str) -> Device:
     """A device with this policy and these licences in use whose reports were acknowledged 10 days ago."""
     authority = Authority()
@@ -54,7 +71,11 @@ def answer(device: Device) -> tuple[int | None, int, int]:
     last = device.state.last_ack_at
     days = None if deadline is None or last is None else (deadline - last) // DAY
     assert deadline is None or last is None or (deadline - last) % DAY == 0
-    return days, in_policy_days(device.state, device.profile), push_interval_days(device.state, device.profile)
+    return (
+        days,
+        in_policy_days(device.state, device.profile, in_force(device.state.policies)),
+        push_interval_days(device.state, device.profile),
+    )
 
 
 @pytest.mark.parametrize("licences", [(P,), (P, S)])
@@ -81,7 +102,7 @@ def test_the_default_policy_before_the_first_ack() -> None:
     device.use(P, 1)
     device.use(S, 1)
     assert next_ack_deadline(device.state, device.profile) == T0 + 90 * DAY
-    assert in_policy_days(device.state, device.profile) == 90
+    assert in_policy_days(device.state, device.profile, in_force(device.state.policies)) == 90
     assert push_interval_days(device.state, device.profile) == 30
 
 

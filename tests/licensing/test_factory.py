@@ -106,7 +106,7 @@ def test_what_the_authority_sends_takes_its_place(authority: Authority, device: 
     assert device.state.authorization.confirmation
     device.do(ReturnAuthorization(), after=10)
     assert device.state.purchased == purchased
-    device.do(PrepareReset())
+    device.do(PrepareReset(discard=True))
     device.do(FactoryReset())
     assert (device.state.purchased, set(device.state.policies)) == (purchased, {"factory"})
     assert State.from_json(device.state.to_json()) == device.state

@@ -129,6 +129,38 @@ def test_a_later_ack_may_name_purged_reports_again(device: Device, authority: Au
     assert figures(device.state).acknowledged == 3
 
 
+def test_a_bare_document_that_fails_is_told_of_as_what_it_says_it_is(device: Device, authority: Authority) -> None:
+    bare = authority.sign(authority.trust_code(device, signer=key("somebody")))
+    decision = device.install(bare)
+    (notice,) = decision.notices
+    assert isinstance(notice, ContentWasRefused)
+    assert (notice.kind, notice.reason) == ("trust-code", "wrong-key")
+
+
+def test_an_older_document_that_rides_along_is_not_said_to_have_been_installed(
+    device: Device, authority: Authority
+) -> None:
+    """It may have been refused then."""
+    numbers = [row.report_id for row in device.store.reports.rows.values()]
+    wrong = Ack(authority.heading(device), (Acknowledged(7, "0" * 64),))
+    row = device.store.reports.rows[numbers[0]]
+    file = authority.file(wrong, Ack(authority.heading(device), (Acknowledged(row.report_id, row.digest),)))
+    assert [each.code == "success" for each in device.install(file).reply.documents] == [False, True]
+    older, newest = device.install(file).reply.documents
+    assert "passed over" in older.message
+    assert newest.message == "this acknowledgement was installed before"
+
+
+def test_an_ack_reads_no_document(device: Device, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many reports it names, none is read whole; nor does marking them as delivered."""
+    named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
+    for whole in ("by_id", "find", "pages"):
+        monkeypatch.setattr(device.store.reports, whole, lambda *_: pytest.fail("a report was read"))
+    device.deliver(*(number for number, _ in named))
+    device.install(authority.ack(device, *named))
+    assert figures(device.state).acknowledged == 3
+
+
 def test_two_acks_in_one_file_count_no_report_twice(device: Device, authority: Authority) -> None:
     entries = tuple(Acknowledged(row.report_id, row.digest) for row in device.store.reports.rows.values())
     device.install(

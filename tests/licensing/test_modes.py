@@ -8,7 +8,13 @@ import pytest
 
 from agent.formats.documents import Ack, Acknowledged, PolicyClass, PolicyTerms
 from agent.licensing import notices
-from agent.licensing.commands import ApplySettings, FactoryReset, PrepareReset, RequestAuthorization
+from agent.licensing.commands import (
+    ApplySettings,
+    FactoryReset,
+    PrepareReset,
+    RequestAuthorization,
+    ReturnAuthorization,
+)
 from agent.licensing.deadlines import next_ack_deadline, next_push, push_interval_days
 from agent.licensing.engine import NotRunningError
 from agent.licensing.profile import Licence
@@ -75,6 +81,38 @@ def test_a_long_interval_is_warned_of_once(device: Device) -> None:
     week = device.do(ApplySettings(Settings(utility_enabled=True, interval_days=7)))
     assert week.notices == ()
     assert device.do(ApplySettings(Settings())).notices == (notices.UtilityReportingChanged(False),)
+
+
+def test_deadlines_count_from_leaving_the_controller() -> None:
+    """Nothing is overdue at once, whether a report was acknowledged before or not."""
+    for acknowledged in (False, True):
+        authority = Authority()
+        device = running().trusting(authority)
+        device.use("network-advantage", 1)
+        if acknowledged:
+            device.close(after=DAY)
+            device.install(
+                authority.ack(device, *((r.report_id, r.digest) for r in device.store.reports.rows.values()))
+            )
+        device.apply(Settings(mode="controller"))
+        device.now += 400 * DAY
+        device.use("dna-advantage", 1)
+        device.now += 400 * DAY
+        device.apply(Settings())
+        assert device.replayed() == device.state
+        assert next_ack_deadline(device.state, device.profile) == device.now + 90 * DAY
+        device.apply(Settings(customer_info=device.state.settings.customer_info, custom_id="x"))
+        assert next_ack_deadline(device.state, device.profile) == device.now + 90 * DAY
+
+
+def test_what_is_older_than_every_release_is_not_refused() -> None:
+    """docs/licensing.md, Releases: a return in a file, and the controller-managed mode."""
+    authority = Authority()
+    device = running(profile=replace(profile(), software_version="17.3.2")).trusting(authority)
+    device.install(authority.file(authority.code(device, ("hseck9", 1))))
+    assert device.apply(Settings(mode="controller")).reply.code == "success"
+    given = device.do(ReturnAuthorization())
+    assert (given.reply.code, given.reply.return_string is not None) == ("success", True)
 
 
 @pytest.mark.parametrize("utility", [True, False])
@@ -186,7 +224,7 @@ def test_prepare_save_reset_and_a_new_life(device: Device, authority: Authority)
     code = authority.file(authority.code(device, (HSEC, 1)))
     device.install(code)
     device.use(ADVANTAGE, 2)
-    prepared = device.do(PrepareReset(), after=60)
+    prepared = device.do(PrepareReset(discard=True), after=60)
     assert prepared.reply.report_ids == (T0,)
     assert device.documents[-1].report.close_reason == "factory-reset"
     device.tick(after=900)
@@ -244,8 +282,8 @@ def test_ids_do_not_repeat_though_the_clock_was_set_back_between_lives(device: D
 
 def test_a_prepared_reset_is_taken_back_by_a_start(device: Device) -> None:
     device.use(ADVANTAGE, 1)
-    device.do(PrepareReset(), after=60)
-    assert device.do(PrepareReset(), after=60).events == ()
+    device.do(PrepareReset(discard=True), after=60)
+    assert device.do(PrepareReset(discard=True), after=60).events == ()
     device.start(after=60)
     device.close(after=60)
     assert [s.report.measurements[0].start - T0 for s in device.documents] == [0, 180]
@@ -263,7 +301,7 @@ def test_a_reset_that_is_taken_back_states_what_was_not_measured() -> None:
     """Whatever was decided meanwhile: from its preparation to the start there is an outage."""
     device = running()
     device.use(ADVANTAGE, 1)
-    device.do(PrepareReset(), after=600)
+    device.do(PrepareReset(discard=True), after=600)
     device.tick(after=150)
     device.tick(after=150)
     device.start()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from agent.licensing.ports import Part, ReportRow, StoredReport
+from agent.licensing.ports import Part, ReportHead, ReportRow, StoredReport
 from agent.store.errors import StoreError, StoreFullError
 from agent.store.memory import MemoryReports, MemoryStore, MemoryUnit
 
@@ -21,6 +21,10 @@ class FailingReports(MemoryReports):
     def by_id(self, report_id: int) -> StoredReport | None:
         self._check()
         return super().by_id(report_id)
+
+    def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
+        self._check()
+        return super().heads(report_ids)
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
         self._check()

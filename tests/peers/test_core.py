@@ -134,6 +134,33 @@ def test_duplicates_that_the_last_acknowledgement_lacks_get_a_fresh_one() -> Non
     assert [entry.report_id for entry in again.acknowledge] == [1001, 1002]
 
 
+def test_only_a_newer_report_changes_the_mode() -> None:
+    documents = [rum.seal(report(), DEVICE)]
+    documents.append(rum.seal(replace(report(2, rum.digest_of(documents[0])), utility_enabled=True), DEVICE))
+    old, new = signed(documents)
+    books = Books()
+    books.receive([old])
+    assert books.instance is not None
+    assert not books.instance.utility
+    books.receive([new])
+    assert books.instance.utility
+    again = books.receive([old])
+    assert results(again) == {1001: ("duplicate", None)}
+    assert books.instance.utility
+    assert books.instance.ack is not None, "what was issued for the mode can be sent again"
+
+
+def test_a_report_that_waits_tells_the_mode_and_its_predecessor_that_comes_late_does_not() -> None:
+    documents = [rum.seal(report(), DEVICE)]
+    documents.append(rum.seal(replace(report(2, rum.digest_of(documents[0])), utility_enabled=True), DEVICE))
+    old, new = signed(documents)
+    books = Books()
+    books.receive([new])
+    books.receive([old])
+    assert books.instance is not None
+    assert books.instance.utility
+
+
 def test_altered_history_is_refused() -> None:
     """A restored snapshot writes other reports under numbers that were filed."""
     books = Books()

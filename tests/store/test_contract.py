@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import pytest
 
 from agent.licensing.events import ReportsAcknowledged, ReportsDelivered, ReportsPurged, Sampled, Stopped
-from agent.licensing.ports import Loaded, ReportRow, Store, StoredReport
+from agent.licensing.ports import Loaded, ReportRow, Store, StoredReport, head_of
 from agent.store.errors import StoreError
 from agent.store.memory import MemoryStore
 from agent.store.sqlite import SqliteStore
@@ -66,6 +66,7 @@ def test_what_is_committed_is_there_exactly_as_given(store: Store) -> None:
     )
     assert store.reports.find(key_of(7)) == expected
     assert store.reports.by_id(7) == expected
+    assert store.reports.heads([6, 7]) == {7: head_of(expected)}
     kept = row(7)
     assert store.reports.find_row(key_of(7), "summary") == ReportRow(
         7, key_of(7), "closed", kept.summary_xml, kept.summary_json

@@ -60,6 +60,7 @@ def whole(store: SqliteStore) -> object:
     parts: tuple[Part, ...] = ("summary", "detail")
     return (
         [store.reports.by_id(n) for n in (1, 2, 3)],
+        store.reports.heads([1, 2, 3]),
         [store.reports.find(key_of(n)) for n in (1, 2, 3)],
         [store.reports.find_row(key_of(n), part) for n in (1, 2, 3) for part in parts],
         [store.reports.pages(0, 3, 3, part) for part in parts],

@@ -74,6 +74,7 @@ def test_every_query_uses_an_index_and_costs_the_same_with_10_as_with_10000(stor
     for query in (
         reads.FIND,
         reads.BY_ID,
+        reads.HEADS.format("?, ?"),
         *reads.FIND_ROW.values(),
         *reads.PAGE.values(),
         reads.WHOLE_PAGE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import json
 from pathlib import Path
 import re
 import tempfile
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent import app
+from agent.cli import render_reports
 from agent.clock import SystemClock
 from agent.config import Address, RunConfig
 from agent.formats.documents import PolicyTerms
@@ -96,6 +98,16 @@ def authority() -> Authority:
 def test_a_tag_stays_whole_in_a_pipe(operator: Operator) -> None:
     told = operator.ok("usage", "list")
     assert re.search(r"(?m)^ ?voice-session +\d+ +regid\.\S+_e4a19d38-8c27-5f4b-a7d9-0b6e2c5f1a76 *$", told)
+
+
+def test_setting_says_what_was_set(operator: Operator) -> None:
+    assert operator.ok("usage", "set", "voice-session", "5") == "voice-session: 5 in use from now on\n"
+    told = operator.ok("usage", "set", "voice-session", "6", "--json")
+    assert json.loads(told) == {"license": "voice-session", "count": 6}
+
+
+def test_a_list_of_no_reports_says_so() -> None:
+    assert render_reports.reports([]).splitlines()[-1].startswith("No reports: ")
 
 
 def test_saving_says_what_it_did(operator: Operator) -> None:

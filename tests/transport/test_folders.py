@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 import pytest
 
-from agent.transport.files import FileError, Folders
+from agent.transport.files import FileError, Folders, remove_drafts
 
 LIMIT = 1000
 
@@ -375,3 +375,19 @@ def test_deletion(folders: Folders, flash: Path) -> None:
         assert caught.value.reason == reason, argument
     assert (flash.parent / "secret").read_bytes() == b"secret"
     assert (flash / "link").is_symlink()
+
+
+def test_drafts_that_a_death_left_are_removed_wherever_they_lie(flash: Path) -> None:
+    """In subfolders too; other files stay, and no link is followed."""
+    deep = flash / "a" / "b"
+    deep.mkdir(parents=True)
+    outside = flash.parent / "outside"
+    outside.mkdir()
+    for folder in (flash, deep, outside):
+        (folder / ".slp-0123456789ab").write_bytes(b"half")
+        (folder / "kept.xml").write_bytes(b"whole")
+    (flash / "link").symlink_to(outside)
+    remove_drafts(flash)
+    left = sorted(str(path.relative_to(flash)) for path in flash.rglob("*") if path.is_file())
+    assert left == ["a/b/kept.xml", "kept.xml"]
+    assert (outside / ".slp-0123456789ab").exists()
