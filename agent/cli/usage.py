@@ -36,7 +36,7 @@ def set_(
         if not key.startswith("PID:") or ",SN:" not in key:
             fail(f"--added and --removed take PID:…,SN:…, not {key!r:.80}")
     ask(lambda: Recorder(client).record(name, count, added=added or (), removed=removed or ()))
-    typer.echo(json.dumps({"license": name, "count": count}) if as_json else f"{name}: {count} in use from now on")
+    typer.echo(json.dumps({"license": name, "count": count}) if as_json else f"{name}: {count} recorded")
 
 
 @cli.command("list")

@@ -236,7 +236,7 @@ SMART = "https://smartreceiver.cisco.com/licservice/license"
 
 def test_usage(device: Device) -> None:
     """A block a licence (slp-facts 1.4), in use and not; what is set is listed; JSON is RFC 7951."""
-    assert device.tool("usage", "set", "network-advantage", "2") == (0, "network-advantage: 2 in use from now on\n", "")
+    assert device.tool("usage", "set", "network-advantage", "2") == (0, "network-advantage: 2 recorded\n", "")
     done = device.tool("show", "license", "usage")
     assert (done.code, done.err) == (0, "")
     head, *blocks = done.out.rstrip("\n").split("\n\n")
@@ -268,7 +268,7 @@ def test_usage(device: Device) -> None:
     assert {each["name"]: each["count"] for each in listed} == {name: each["count"] for name, each in by_name.items()}
     # by entitlement tag, and to an end
     tag = by_name["network-advantage"]["entitlement-tag"]
-    assert device.tool("usage", "set", tag, "0") == (0, f"{tag}: 0 in use from now on\n", "")
+    assert device.tool("usage", "set", tag, "0") == (0, f"{tag}: 0 recorded\n", "")
     assert {each["count"] for each in device.show("usage")["usage"]} == {0}
 
 

@@ -101,7 +101,7 @@ def test_a_tag_stays_whole_in_a_pipe(operator: Operator) -> None:
 
 
 def test_setting_says_what_was_set(operator: Operator) -> None:
-    assert operator.ok("usage", "set", "voice-session", "5") == "voice-session: 5 in use from now on\n"
+    assert operator.ok("usage", "set", "voice-session", "5") == "voice-session: 5 recorded\n"
     told = operator.ok("usage", "set", "voice-session", "6", "--json")
     assert json.loads(told) == {"license": "voice-session", "count": 6}
 
