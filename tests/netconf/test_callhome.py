@@ -29,12 +29,21 @@ from tests.toy.build import Toy, Users
 RESET = '<reset xmlns="urn:example:toy"/>'
 
 
+def _bound(port: int) -> socket.socket:
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.bind(("127.0.0.1", port))
+    return made
+
+
 class Listener:
     """A client that waits to be called, and can be away for a while on the same port."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
-        self.port = 0
+        # bound to the end, so that while this one is away nobody else's connection has its port
+        self._kept = _bound(0)
+        self.port = self._kept.getsockname()[1]
         self.back()
 
     @property
@@ -42,14 +51,17 @@ class Listener:
         return Endpoint(f"at {self.port}", "127.0.0.1", self.port)
 
     def back(self) -> None:
-        self._socket = socket.create_server(("127.0.0.1", self.port))
-        self._socket.settimeout(WAIT)
-        self.port = self._socket.getsockname()[1]
+        self._socket = _bound(self.port)
+        self._socket.listen()
 
     def away(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+    def end(self) -> None:
+        self.away()
+        self._kept.close()
 
     def accept(self, seconds: float = WAIT) -> socket.socket:
         assert self._socket is not None
@@ -82,7 +94,7 @@ class Listener:
 def listener() -> Iterator[Listener]:
     made = Listener()
     yield made
-    made.away()
+    made.end()
 
 
 @pytest.fixture
@@ -198,7 +210,7 @@ def test_somebody_who_does_not_log_in_counts_as_nobody(
         assert is_ok(client.rpc(RESET))
         client.connection.close()
     finally:
-        second.away()
+        second.end()
     assert "nobody logged in" in caplog.text
 
 
@@ -215,7 +227,7 @@ def test_where_a_client_was_last(device: Callable[..., Listeners], listener: Lis
         assert not listener.called(0.1)
         client.connection.close()
     finally:
-        second.away()
+        second.end()
 
 
 def test_changes_leave_what_stands(device: Callable[..., Listeners], listener: Listener) -> None:
@@ -235,7 +247,7 @@ def test_changes_leave_what_stands(device: Callable[..., Listeners], listener: L
         assert not second.called(0.3)
         assert not listener.called(0.1)
     finally:
-        second.away()
+        second.end()
 
 
 def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
