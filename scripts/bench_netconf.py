@@ -67,14 +67,15 @@ class Options:
 
 async def repeated(once: Callable[[int], Awaitable[Any]], seconds: float, each: int = 1, spare: float = 0) -> Figures:
     """One after the other for so long, at least three times; `each` is how many requests one call makes, `spare` how
-    many seconds of each the client has waited by itself."""
+    many seconds of each the client has waited by itself. The rate is that of the median."""
     times: list[float] = []
     begun = time.perf_counter()
     while len(times) < 3 or time.perf_counter() - begun < seconds:
         at = time.perf_counter()
         await once(len(times))
         times.append(time.perf_counter() - at - spare)
-    return {"per_s": each * len(times) / sum(times), "ms": 1000 * median(times) / each, "times": len(times)}
+    middle = median(times)
+    return {"per_s": each / middle, "ms": 1000 * middle / each, "times": len(times)}
 
 
 async def together(links: Sequence[Link], seconds: float) -> Figures:
@@ -229,8 +230,11 @@ def run(options: Options, work: Path, tell: Callable[[str], None]) -> Figures:
                     found["yuma"]["commit"] = wait(measure_commit(target, options.seconds))
                     continue
                 found[name] = wait(measure(target, options.seconds))
-                if count == options.many:
-                    report["idle"][name] = wait(measure_idle(target, min(options.idle, target.idle)))
+    tell("idle sessions")
+    few = (work / f"device-{options.few}", work / f"replies-{options.few}")
+    for name, server in servers(options, work, key, *few, absent is None, candidate=False).items():
+        with server as target:
+            report["idle"][name] = wait(measure_idle(target, min(options.idle, target.idle)))
     report["attacks"] = {}
     with agent(work / f"device-{options.many}", key) as target:
         for name, kind in ATTACKS.items():
@@ -240,7 +244,7 @@ def run(options: Options, work: Path, tell: Callable[[str], None]) -> Figures:
 
 
 def servers(
-    options: Options, work: Path, key: Path, folder: Path, replies: Path, with_yuma: bool
+    options: Options, work: Path, key: Path, folder: Path, replies: Path, with_yuma: bool, *, candidate: bool = True
 ) -> dict[str, AbstractContextManager[Target]]:
     """All that are measured; none has started yet."""
     found: dict[str, AbstractContextManager[Target]] = {"agent": agent(folder, key)}
@@ -249,5 +253,6 @@ def servers(
         found["pypi"] = pypi(options.interop, work, replies)
     if with_yuma:
         found["yuma"] = yuma(work, key, replies, candidate=False)
+    if with_yuma and candidate:
         found["yuma, candidate"] = yuma(work, key, replies, candidate=True)
     return found

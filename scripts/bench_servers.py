@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 from bench_attack import LIST, SMALL
@@ -151,8 +152,7 @@ def pypi(python: str, work: Path, replies: Path) -> Iterator[Target]:
 def yuma(work: Path, key: Path, replies: Path, *, candidate: bool) -> Iterator[Target]:
     """netconfd behind an sshd of its own, with `candidate` or running as the target of edits."""
     name = "candidate" if candidate else "running"
-    folder = work / f"yuma-{name}-{replies.name}"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix=f"yuma-{name}-", dir=work))
     module, startup = yuma_files(replies / "all.xml", folder)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import logging
 
 import asyncssh
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import SSHPacketLogger
 
 from agent.core.dispatch import Dispatch
 from agent.core.sessions import Authenticator, User
@@ -69,6 +71,14 @@ class Connection(asyncssh.SSHServer):
         self._outgoing = Outgoing(conn._transport, self._emptied)  # type: ignore[arg-type]
         conn._transport = self._outgoing  # type: ignore[assignment]
         conn.resume_writing = self._emptied  # type: ignore[method-assign]
+        send = conn.send_packet
+
+        def send_packet(kind: int, *parts: bytes, handler: SSHPacketLogger | None = None) -> None:
+            # asyncssh sends an empty message before every packet, against an attack on CBC ciphers: none is offered
+            if kind != MSG_IGNORE:
+                send(kind, *parts, handler=handler)
+
+        conn.send_packet = send_packet  # type: ignore[method-assign, assignment]
         self._shared.connections.add(self)
         self._waiting = self._shared.waiting.enter(self.source)
         if not self._waiting:
