@@ -54,6 +54,7 @@ class Process:
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
+        self.pid = process.pid
         self._proc = Path(f"/proc/{process.pid}")
 
     def memory(self) -> dict[str, float]:
@@ -72,10 +73,15 @@ class Process:
 
     def growth(self, call: Callable[[], Any]) -> float:
         """By how many MiB resident memory exceeded what it was before, at its highest during the call."""
+        before = self.rss_before()
+        call()
+        return self.peak() - before
+
+    def rss_before(self) -> float:
+        """Resident memory in MiB; `peak` counts from now on."""
         before = self._status("VmRSS")
         (self._proc / "clear_refs").write_text("5")
-        call()
-        return self._status("VmHWM") - before
+        return before
 
     def cpu(self) -> float:
         """Seconds of processor time of all its threads that live."""

@@ -15,8 +15,9 @@ from agent.core.schema import Schema
 from agent.errors import RequestError
 from agent.netconf import reads, subscriptions
 from agent.netconf.framing import MESSAGE_LIMIT, Framer, ProtocolError, frames
-from agent.netconf.messages import Rpc, read_rpc
+from agent.netconf.messages import Rpc
 from agent.netconf.parameters import NC, features
+from agent.netconf.repeats import Repeats
 
 BASE_1_0 = "urn:ietf:params:netconf:base:1.0"
 BASE_1_1 = "urn:ietf:params:netconf:base:1.1"
@@ -98,7 +99,7 @@ class NetconfSession:
     """
 
     def __init__(self, schema: Schema, session_id: int, announce: Sequence[str], *, limit: int = MESSAGE_LIMIT) -> None:
-        self._schema = schema
+        self._requests = Repeats(schema)
         self._session_id = session_id
         self._announce = tuple(announce)
         self._limit = limit
@@ -159,7 +160,7 @@ class NetconfSession:
         Raises:
             ProtocolError: the session has to end.
         """
-        rpc = read_rpc(message, self._schema)
+        rpc = self._requests.read(message)
         if (
             not self.chunked
             and isinstance(rpc.operation, RequestError)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import logging
 
 import asyncssh
+from asyncssh.constants import MSG_IGNORE
+from asyncssh.packet import SSHPacketLogger
 
 from agent.core.sessions import Authenticator, User
 from agent.netconf.limits import FailureLimit, WaitingLimit
@@ -78,6 +80,14 @@ class Connection(asyncssh.SSHServer):
         conn.resume_writing = self._emptied  # type: ignore[method-assign]
         self._take_keys = conn.validate_public_key
         conn.validate_public_key = self._modern_keys  # type: ignore[method-assign]
+        send = conn.send_packet
+
+        def send_packet(kind: int, *parts: bytes, handler: SSHPacketLogger | None = None) -> None:
+            # asyncssh sends an empty message before every packet, against an attack on CBC ciphers: none is offered
+            if kind != MSG_IGNORE:
+                send(kind, *parts, handler=handler)
+
+        conn.send_packet = send_packet  # type: ignore[method-assign, assignment]
         self._shared.connections.add(self)
         self._waiting = self._shared.waiting.enter(self.source)
         if not self._waiting:

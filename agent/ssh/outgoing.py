@@ -1,7 +1,7 @@
 """What leaves an SSH connection: gathers small packets into one write, and knows when all has been accepted.
 
-Stands between asyncssh and the asyncio transport. Two reasons: asyncssh sends an empty packet before each data packet,
-which alone would be a segment and a system call; and it ignores the transport's flow control, so that neither its
+Stands between asyncssh and the asyncio transport. Two reasons: asyncssh writes each packet by itself,
+which would be a segment and a system call each; and it ignores the transport's flow control, so that neither its
 buffers nor "the last octet was accepted by the transport" could be known.
 """
 

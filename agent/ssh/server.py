@@ -46,6 +46,8 @@ CIPHERS = (
     "aes192-ctr",
     "aes128-ctr",
 )
+"""No CBC cipher may come in here: connection.py sends no empty packets, which those need (RFC 4251 section 9.3.1)."""
+
 MACS = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 STOP_TIMEOUT = 2.0
 """Seconds that sessions, then connections, have for an orderly end before they are cut."""

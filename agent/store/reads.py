@@ -79,14 +79,16 @@ class SqliteReports:
         if not self._progress.finished:
             found = self.find(key)
             return None if found is None else _row_of(found, part)
-        rows = self._all(FIND_ROW[part], (key,))
-        return self._row(rows[0]) if rows else None
+        with self._progress.noticing():
+            rows = self._all(FIND_ROW[part], (key,))
+            return _row(rows[0]) if rows else None
 
     def pages(self, after_id: int, upto_id: int, limit: int, part: Part) -> Sequence[ReportRow]:
         """At most `limit` rows with after_id < report_id <= upto_id, ascending."""
         bindings = after_id, upto_id, max(limit, 0)
         if self._progress.has_passed(upto_id):
-            return [self._row(row) for row in self._all(PAGE[part], bindings)]
+            with self._progress.noticing():
+                return [_row(row) for row in self._all(PAGE[part], bindings)]
         with (
             self._progress.noticing(),
             translated("read reports"),
@@ -96,24 +98,20 @@ class SqliteReports:
 
     def max_id(self) -> int:
         """The highest stored id, 0 when there is none."""
-        return self._all(MAX_ID, ())[0][0] or 0
+        with self._progress.noticing():
+            return self._all(MAX_ID, ())[0][0] or 0
 
     def _one(self, query: str, wanted: int | str) -> StoredReport | None:
-        rows = self._all(query, (wanted,))
-        if not rows:
-            return None
         with self._progress.noticing():
+            rows = self._all(query, (wanted,))
+            if not rows:
+                return None
             if self._progress.has_passed(rows[0][0]):
                 return _stored(rows[0])[0]
             return verified(self._authentication, rows[0])[0]
 
-    def _row(self, row: tuple[Any, ...]) -> ReportRow:
-        report_id, key, state, xml, json = row
-        with self._progress.noticing():
-            return ReportRow(report_id, key, _state(report_id, state), xml, json)
-
     def _all(self, query: str, bindings: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
-        with self._progress.noticing(), translated("read reports"):
+        with translated("read reports"):
             return self._readers.connection().execute(query, bindings).fetchall()
 
 
@@ -136,6 +134,11 @@ def _stored(row: tuple[Any, ...]) -> tuple[StoredReport, bytes, bytes]:
         EncodedRow(*encoded),
     )  # fmt: skip
     return report, seal, mac
+
+
+def _row(row: tuple[Any, ...]) -> ReportRow:
+    report_id, key, state, xml, json = row
+    return ReportRow(report_id, key, _state(report_id, state), xml, json)
 
 
 def _row_of(report: StoredReport, part: Part) -> ReportRow:

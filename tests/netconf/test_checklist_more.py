@@ -1,4 +1,4 @@
-"""Parts of checklist items 86 and 88 to 107 that other tests leave out: error-info, paths and texts on the wire."""
+"""What other tests leave out between checklist 86 and 107: error-info, paths and texts on the wire."""
 
 from __future__ import annotations
 

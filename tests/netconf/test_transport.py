@@ -566,6 +566,19 @@ def test_asyncssh_still_lets_something_stand_before_its_transport(server: Server
         assert asyncssh.__version__.startswith("2.")
 
 
+def test_a_small_reply_is_one_packet(server: Server) -> None:
+    """asyncssh would send an empty one before it (decision 0067)."""
+    with server.client() as client:
+        (connection,) = server.ssh._shared.connections
+        assert connection._ssh is not None
+        assert is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
+        before = connection._ssh._send_seq
+        for _ in range(10):
+            assert is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
+        # window adjustments may come between
+        assert 10 <= connection._ssh._send_seq - before < 20
+
+
 def test_counters(server: Server, toy: Toy) -> None:
     """RFC 6022: correct requests, bad ones, and replies with an error."""
     with server.client() as client:

@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.schema import Schema
 from agent.core.tree import Row
-from agent.netconf import session
+from agent.netconf import repeats, session
 from agent.netconf.messages import Rpc
 from tests.netconf.support import NC, TOY, Client, Server, error, until
 from tests.toy.build import Toy, Value
@@ -101,7 +101,7 @@ KEYS = subtree("".join(f"<report><id>r{number}</id></report>" for number in rang
 def test_reading_a_long_message(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A filter of many keys is read while another session is answered; a short message is read in passing."""
     entered, release = threading.Event(), threading.Event()
-    read = session.read_rpc
+    read = repeats.read_rpc
 
     def held_read(message: bytes, schema: Schema) -> Rpc:
         if len(message) > session.LONG:
@@ -109,7 +109,7 @@ def test_reading_a_long_message(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> No
             assert release.wait(WAIT)
         return read(message, schema)
 
-    monkeypatch.setattr(session, "read_rpc", held_read)
+    monkeypatch.setattr(repeats, "read_rpc", held_read)
     toy.reports.add("r7")
     server = Server(toy)
     try:

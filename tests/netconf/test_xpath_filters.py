@@ -111,7 +111,7 @@ def test_everything(reader: Client) -> None:
 
 
 def test_prefixes_of_the_elements_around(reader: Client) -> None:
-    """Checklist 66: a prefix may be declared anywhere above; nc:type works (47)."""
+    """Checklist 47, 66: a prefix may be declared anywhere above; nc:type works."""
     text = f'<get xmlns:far="{TOY}"><filter xmlns:nc="{NC}" nc:type="xpath" nc:select="/far:box/far:wide"/></get>'
     assert shape(data(reader.rpc(text))) == ONE_LEAF
     text = f'<get xmlns:t="urn:other"><filter xmlns:t="{TOY}" type="xpath" select="/t:box/t:wide"/></get>'
@@ -141,7 +141,7 @@ def test_values_are_no_selection(reader: Client, value: str) -> None:
     ],
 )
 def test_what_cannot_be_read(reader: Client, wrong: str) -> None:
-    """Checklist 65: bad-attribute with what is bad; select that is not there at all: missing-attribute (47)."""
+    """Checklist 47, 65: bad-attribute with what is bad; select that is not there at all: missing-attribute."""
     told = error(reader.rpc(request(wrong)))
     assert (told["tag"], told["info"]) == ("bad-attribute", {"bad-attribute": "select", "bad-element": "filter"})
 
