@@ -142,6 +142,8 @@ def test_replay_is_filtered_and_controlled(client: Client, toy: Toy, greet: Call
 
 def test_a_change_and_its_event_are_one_unit_of_work(client: Client, toy: Toy) -> None:
     """Checklist 115: netconf-config-change is logged with the configuration: both, or neither."""
+    # the login is told in a unit of work of its own, which may come a little later
+    assert until(lambda: [entry.name for entry in toy.store.log.entries] == ["netconf-session-start"])
     commits = toy.store.commits
     assert is_ok(client.rpc(edit("running", box("<name>n</name>"))))
     assert toy.store.commits == commits + 1

@@ -301,7 +301,7 @@ def test_remote(device: Device, tmp_path: Path) -> None:
     remote = ("--url", device.restconf, "--ca", device.ca, "--user")
     local = device.tool("show", "license", "usage")
     assert agent("show", "license", "usage", *remote, "reader") == local
-    assert agent("usage", "set", "voice-session", "3", *remote, "admin") == (0, "", "")
+    assert agent("usage", "set", "voice-session", "3", *remote, "admin") == (0, "voice-session: 3 recorded\n", "")
     done = agent("usage", "set", "voice-session", "4", *remote, "reader")
     assert (done.code, "refused: access-denied" in done.err) == (1, True)
     for words, env, message in (
