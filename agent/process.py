@@ -137,8 +137,7 @@ def new_host_key(state_dir: Path) -> str:
     with explained():
         folder = StateFolder.open(state_dir)
         keys = Keystore(folder.keys, open_key_file(folder.info.key_file))
-        keys.create_host_key()
-        return setup.host_key_fingerprint(keys)
+        return setup.replace_host_key(folder, keys)
 
 
 class Checked(NamedTuple):

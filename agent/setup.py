@@ -281,6 +281,13 @@ def host_public_key(keys: Keystore) -> str:
     return form.decode("ascii")
 
 
+def replace_host_key(folder: StateFolder, keys: Keystore) -> str:
+    """Make another SSH host key; returns its fingerprint. Raises OSError, and what the keystore raises."""
+    keys.create_host_key()
+    files.write_private(folder.path / HOST_KEY_FILE, host_public_key(keys).encode() + b"\n", 0o644)
+    return host_key_fingerprint(keys)
+
+
 def host_key_fingerprint(keys: Keystore) -> str:
     """ "SHA256:…" of the SSH host key, as ssh-keygen -l prints it."""
     return _ssh_fingerprint(host_public_key(keys))

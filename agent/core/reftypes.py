@@ -44,6 +44,10 @@ class IdentityRef(Type):
 
     def from_xml(self, text: str, prefixes: Prefixes) -> Any:
         prefix, colon, name = text.rpartition(":")
+        if not colon and None not in prefixes:
+            # no default namespace is in scope: common clients write the bare name (ncclient's get_schema), and it can
+            # mean one thing only
+            return self._known(f"{self.module}:{name}", text)
         namespace = prefixes.get(prefix if colon else None)
         if namespace is None:
             raise InvalidValue(f"{shown(text)}: the prefix of this identity is not declared")

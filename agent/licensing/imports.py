@@ -185,7 +185,8 @@ def _acknowledge(draft: Draft, ack: Ack) -> tuple[DocumentResult, list[Event]]:
             differing.append(report_id)
         else:
             found.append(stored)
-    parts = [f"{len(found)} reports acknowledged"] if ack.acknowledged or not ack.refused else []
+    count = "1 report" if len(found) == 1 else f"{len(found)} reports"
+    parts = [f"{count} acknowledged"] if ack.acknowledged or not ack.refused else []
     if earlier:
         parts.append(f"{earlier} were acknowledged before")
     if unknown:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 import logging
+import re
 import socket
 import ssl
 from typing import cast
@@ -117,14 +118,20 @@ class TlsServer:
         return context
 
 
+_ONE_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")
+
+
 def _certificates(access: TlsAccess) -> list[x509.Certificate]:
     found = []
     for text in access.trust_anchors:
         try:
             (one,) = x509.load_pem_x509_certificates(text.encode("ascii"))
+            # what stands beside it would be stored and shown too: a private key, say
+            if not _ONE_PEM.fullmatch(text.strip()):
+                raise ValueError("more than a certificate")
         except ValueError:
             raise SettingsError(
-                "tls trust-anchor: expected one PEM certificate, from -----BEGIN CERTIFICATE----- to its end"
+                "tls trust-anchor: expected one PEM certificate and nothing else, from -----BEGIN CERTIFICATE----- to its end"
             ) from None
         found.append(one)
     return found

@@ -114,7 +114,7 @@ def test_an_ack_for_a_part_acknowledges_that_part(device: Device, authority: Aut
     content = authority.ack(device, (row.report_id, row.digest), (open_id, "0" * 64), (7, "0" * 64), (T0 + 2, "f" * 64))
     decision = device.install(content)
     assert decision.reply.code == "success"
-    assert "1 reports acknowledged" in decision.reply.message
+    assert "1 report acknowledged" in decision.reply.message
     assert f"no closed report has this id: {open_id}, 7" in decision.reply.message
     assert f"another digest: {T0 + 2}" in decision.reply.message
     assert sorted(device.store.reports.rows) == [T0, T0 + 2]
@@ -125,7 +125,7 @@ def test_a_later_ack_may_name_purged_reports_again(device: Device, authority: Au
     named = [(row.report_id, row.digest) for row in device.store.reports.rows.values()]
     device.install(authority.ack(device, *named[:2]))
     decision = device.install(authority.ack(device, *named))
-    assert "1 reports acknowledged; 2 were acknowledged before" in decision.reply.message
+    assert "1 report acknowledged; 2 were acknowledged before" in decision.reply.message
     assert figures(device.state).acknowledged == 3
 
 

@@ -114,9 +114,18 @@ def test_fingerprints_that_could_never_fit(server: TlsToy, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "nonsense", CA.pem * 2, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+    "text",
+    [
+        "",
+        "nonsense",
+        CA.pem * 2,
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+        f"{CA.pem}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        f"Certificate: of somebody\n{CA.pem}",
+    ],
 )
 def test_what_is_no_trust_anchor(server: TlsToy, text: str) -> None:
+    """What stands beside a certificate would be stored and shown with it."""
     with pytest.raises(SettingsError, match="trust-anchor"):
         server.tls.check(ServerSettings(tls=TlsAccess((text,))))
 

@@ -200,6 +200,9 @@ def test_a_new_host_key_on_sighup(device: Device, keys: Path) -> None:
         before = fingerprint()
         done = device.tool("host-key")
         (new,) = re.findall(r"SHA256:\S+", done.out)
+        public = device.folder / "ssh_host_ed25519.pub"
+        kept = subprocess.run(["ssh-keygen", "-lf", public], capture_output=True, text=True, check=True)
+        assert new in kept.stdout
         assert fingerprint() == before != new
         device.up.popen.send_signal(signal.SIGHUP)
         end = time.monotonic() + 10

@@ -153,5 +153,7 @@ def test_get_schema(device: Device) -> None:
             name, version = (entry.findtext(f"{{{MONITORING}}}{leaf}") for leaf in ("identifier", "version"))
             file = folder / f"{name}@{version}.yang"
             assert session.get_schema(name, version).data == file.read_text(), name
+            # the bare name of the format, as ncclient writes it
+            assert session.get_schema(name, version, "yang").data == file.read_text(), name
             seen.add(file.name)
     assert seen == {each.name for each in folder.iterdir()}
