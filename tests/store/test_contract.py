@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import pytest
 
 from agent.licensing.events import ReportsAcknowledged, ReportsDelivered, ReportsPurged, Sampled, Stopped
-from agent.licensing.ports import Loaded, ReportRow, Store, StoredReport, head_of
+from agent.licensing.ports import SEPARATORS, Loaded, ReportRow, Store, StoredReport, head_of
 from agent.store.errors import StoreError
 from agent.store.memory import MemoryStore
 from agent.store.sqlite import SqliteStore
 
-from .samples import JOURNAL_KEY, closed, fill, keep, key_of, row, sampled
+from .samples import ENDINGS, JOURNAL_KEY, closed, fill, keep, key_of, row, sampled
 
 
 def sqlite_store(folder: Path) -> SqliteStore:
@@ -103,6 +103,27 @@ def test_states_follow_the_events(store: Store) -> None:
     assert store.reports.by_id(3) is None
     assert store.reports.find(key_of(3)) is None
     assert store.reports.max_id() == 4
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_joined_pages_are_what_pages_are(store: Store, checked: bool) -> None:
+    """Every state with its own ending, in order, to the last row and no further; before and after the check."""
+    fill(store, 25)
+    keep(store, ReportsDelivered(1, (1, 12, 20)), ReportsAcknowledged(2, (2, 12), ()), ReportsPurged(2, (7,)))
+    if isinstance(store, SqliteStore) and checked:
+        store.load()
+        store.check.run()
+        assert store._progress.finished
+    for form, between in SEPARATORS.items():
+        after, seen = 0, []
+        while page := store.reports.joined(after, 24, 10, form, ENDINGS):
+            rows = store.reports.pages(after, 24, 10, "summary")
+            expected = [(each.xml if form == "xml" else each.json) + ENDINGS[each.state] for each in rows]
+            assert page == (rows[-1].report_id, between.join(expected))
+            after = page[0]
+            seen.append(after)
+        assert seen == [11, 21, 24]
+        assert store.reports.joined(0, 24, 0, form, ENDINGS) is None
 
 
 def test_a_purged_report_may_not_hide_that_its_key_was_used(store: Store) -> None:
