@@ -52,6 +52,9 @@ def _takes_long(request: Get) -> bool:
 _APART = ThreadPoolExecutor(2, thread_name_prefix="netconf-apart")
 """For messages and reads that take long: two at a time, however many sessions ask."""
 
+_EVALUATING = ThreadPoolExecutor(1, thread_name_prefix="netconf-xpath")
+"""For XPath that has to be evaluated: each holds items of all that it visits, so there is one at a time."""
+
 T = TypeVar("T")
 
 
@@ -216,9 +219,9 @@ class Endpoint:
             else:
                 await self._answer(event, long=long)
 
-    async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _apart(self, work: Callable[..., T], *arguments: Any, on: ThreadPoolExecutor = _APART) -> T:
         """Have done what would hold up the other sessions; it is counted or bounded, so it ends by itself."""
-        return await self._loop.run_in_executor(_APART, work, *arguments)
+        return await self._loop.run_in_executor(on, work, *arguments)
 
     async def _wait(self) -> None:
         """Until more has been received."""
@@ -248,7 +251,8 @@ class Endpoint:
             session.in_rpcs += 1
             if isinstance(operation, Get):
                 if apart := long or _takes_long(operation):
-                    data = await self._apart(self._dispatch.read, operation, session)
+                    pool = _APART if operation.xpath is None else _EVALUATING
+                    data = await self._apart(self._dispatch.read, operation, session, on=pool)
                 else:
                     data = self._dispatch.read(operation, session)
                 await self._send(messages.data_reply(rpc, data, self._dispatch.schema), apart=apart)
