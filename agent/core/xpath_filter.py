@@ -66,33 +66,30 @@ class XPathFilter:
 
         Raises RequestError invalid-value, or resource-denied where the evaluation would take too long.
         """
-        cost = Cost(LIMIT)
-        with quiet(lambda: LIMIT - cost.left >= SWEPT):
-            top = root(tree, schema.root, cost)
-            try:
-                found, fault = self._applied(top, schema, depth), None
-            except XPathError as error:
-                fault = "invalid-value", f"the XPath expression cannot be evaluated: {error}"
-            except TooCostlyError:
-                fault = (
-                    "resource-denied",
-                    (
-                        f"the XPath expression visits more than {LIMIT} nodes: "
-                        "name the path, fewer `//` and no nested tests"
-                    ),
-                )
-            finally:
-                release(top)
+        found, fault = self._evaluated(tree, schema, depth)
         # refused only here: an error that is raised while another is handled keeps that one's frames, and their items
         if fault is not None:
             raise refuse(*fault)
         return found
 
-    def _applied(self, top: Item, schema: Schema, depth: int | None) -> Tree:
-        found = Evaluation(schema, self.scope, top).value(self.expression)
-        if not isinstance(found, list):
-            raise refuse("invalid-value", "the XPath expression gives no nodes but a value: name the nodes you want")
-        return _cut(found, top, depth)
+    def _evaluated(self, tree: Tree, schema: Schema, depth: int | None) -> tuple[Tree, tuple[str, str] | None]:
+        """What is selected, or tag and message of the refusal; all items are freed."""
+        cost = Cost(LIMIT)
+        with quiet(lambda: LIMIT - cost.left >= SWEPT):
+            top = root(tree, schema.root, cost)
+            try:
+                found = Evaluation(schema, self.scope, top).value(self.expression)
+                if isinstance(found, list):
+                    return _cut(found, top, depth), None
+                told = "gives no nodes but a value: name the nodes you want"
+                return {}, ("invalid-value", f"the XPath expression {told}")
+            except XPathError as error:
+                return {}, ("invalid-value", f"the XPath expression cannot be evaluated: {error}")
+            except TooCostlyError:
+                told = f"visits more than {LIMIT} nodes: name the path, fewer `//` and no nested tests"
+                return {}, ("resource-denied", f"the XPath expression {told}")
+            finally:
+                release(top)
 
 
 @dataclass(frozen=True, slots=True)

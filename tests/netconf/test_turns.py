@@ -80,6 +80,37 @@ def test_others_go_on(toy: Toy, held: Held, kind: str) -> None:
         server.stop()
 
 
+def test_one_evaluation_at_a_time(toy: Toy, held: Held) -> None:
+    """Others wait for it before they read anything; a read that takes long without XPath does not."""
+    begun: list[str] = []
+    read = held.read
+
+    def counted() -> Any:
+        begun.append(threading.current_thread().name)
+        return read()
+
+    held.read = counted  # type: ignore[method-assign]
+    server = Server(toy)
+    request = f'<rpc xmlns="{NC}" message-id="1">{LONG["an expression that is evaluated"]}</rpc>'.encode()
+    try:
+        with server.client() as first, server.client() as second, server.client() as third:
+            held.release.clear()
+            first.send_message(request)
+            assert until(lambda: len(begun) == 1)
+            second.send_message(request)
+            assert answers(third)
+            third.send_message(f'<rpc xmlns="{NC}" message-id="1">{LONG["entries that are compared"]}</rpc>'.encode())
+            assert until(lambda: len(begun) == 2)
+            assert [name.rpartition("_")[0] for name in begun] == ["netconf-xpath", "netconf-apart"]
+            held.release.set()
+            for client in (first, second, third):
+                assert "y" in [one.text for one in client.reply().iter("{urn:example:toy-more}label")]
+            assert begun.count(begun[0]) == 2
+    finally:
+        held.release.set()
+        server.stop()
+
+
 def test_requests_of_one_session_stay_in_order(toy: Toy, held: Held) -> None:
     """Checklist 22: what comes after a long request is answered after it."""
     server = Server(toy)
