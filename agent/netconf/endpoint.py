@@ -136,11 +136,12 @@ class Endpoint:
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive(data)
-        if self._protocol.held > LARGE or self in self._arriving:
-            self._arriving.came(self, self._protocol.held)
+        held = self._protocol.held
+        if held > LARGE or self in self._arriving:
+            self._arriving.came(self, held)
         if self._idle:
             self._more.set()
-        elif not self._paused and self._protocol.waiting > READ_AHEAD:
+        if not self._paused and self._protocol.waiting > READ_AHEAD:
             self._paused = True
             self._channel.pause_reading()
 
@@ -190,6 +191,8 @@ class Endpoint:
             self._reason = reason = "bad-hello" if error.reason == "bad-hello" else "other"
             log.warning("session %d: ended, %s: %s", session.id, error.reason, error)
             self._give_up()
+            # what still comes would only be decrypted and thrown away
+            self._channel.pause_reading()
             await self._farewell(error)
         except _CutShortError:
             log.exception("session %d: ended in the middle of a reply", session.id)
@@ -220,8 +223,8 @@ class Endpoint:
             event = self._protocol.next_event()
             long = isinstance(event, LongMessage)
             if isinstance(event, LongMessage):
-                self._arriving.answering(self, len(event.message))
                 self._arriving.came(self, self._protocol.held)
+                self._arriving.answering(self, len(event.message))
                 event = await self._apart(self._protocol.read, event.message)
             if event is None:
                 if self._eof:
@@ -247,8 +250,8 @@ class Endpoint:
     async def _wait(self) -> None:
         """Until more has been received."""
         self._more.clear()
-        if self in self._arriving:
-            self._arriving.came(self, self._protocol.held)
+        if self in self._arriving and self._protocol.held <= LARGE:
+            self._arriving.came(self, 0)
         self._idle = True
         if self._paused:
             # what has come meanwhile may be handed over within this call

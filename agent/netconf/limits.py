@@ -25,6 +25,11 @@ LARGE = 512 * 1024
 """Octets up to which what a session holds is not counted: what is read ahead, and all usual messages."""
 
 
+def room(message_size: int) -> int:
+    """Octets that all long messages may have together; what is read ahead of short ones never takes it up."""
+    return max(AT_ONCE * message_size, 16 * LARGE)
+
+
 class Holder(Protocol):
     """Who receives a message."""
 
@@ -42,38 +47,38 @@ class Arriving:
 
     def __init__(self, total: int) -> None:
         self.total = total
-        self._coming: OrderedDict[Holder, int] = OrderedDict()
+        self.octets = 0
+        # the longest silent comes first
+        self._coming: dict[Holder, int] = {}
         self._whole: dict[Holder, int] = {}
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._coming
 
-    @property
-    def octets(self) -> int:
-        return sum(self._coming.values()) + sum(self._whole.values())
-
     def came(self, holder: Holder, octets: int) -> None:
         """More has come: so much is now held of messages that are not whole."""
+        self.octets -= self._coming.pop(holder, 0)
         if octets <= LARGE:
-            self._coming.pop(holder, None)
             return
         self._coming[holder] = octets
-        self._coming.move_to_end(holder)
+        self.octets += octets
         while self._coming and self.octets > self.total:
-            silent, _ = self._coming.popitem(last=False)
+            silent = next(iter(self._coming))
+            self.octets -= self._coming.pop(silent)
             silent.crowd_out()
 
     def answering(self, holder: Holder, octets: int) -> None:
         """A long message is whole: it is held until it is answered."""
-        self._whole[holder] = octets
+        if octets > LARGE:
+            self._whole[holder] = octets
+            self.octets += octets
 
     def answered(self, holder: Holder) -> None:
-        self._whole.pop(holder, None)
+        self.octets -= self._whole.pop(holder, 0)
 
     def gone(self, holder: Holder) -> None:
         """It holds nothing any more."""
-        self._coming.pop(holder, None)
-        self._whole.pop(holder, None)
+        self.octets -= self._coming.pop(holder, 0) + self._whole.pop(holder, 0)
 
 
 class FailureLimit:

@@ -194,7 +194,7 @@ def padded(octets: int) -> bytes:
 def test_long_messages_of_all_sessions(both: Both) -> None:
     """There is room for four of the greatest size; for a fifth the one that was begun first is given up, and told so.
     The others get to their end, and there is room again."""
-    size = 2 * LARGE
+    size = 4 * LARGE
     both.limit(message_size=size)
     arriving = both.server._shared.serving.arriving
     request = padded(size)
