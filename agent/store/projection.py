@@ -45,7 +45,15 @@ Change = Insert | SetState | Delete
 
 
 def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> Iterator[Change]:
-    """What `events` do to the report rows, in order. Raises ValueError for a closed report without encoded row."""
+    """What `events` do to the report rows, in order. Raises ValueError for a closed report without encoded row.
+
+    The rows of one transaction are seen only as it leaves them: what is purged by its end takes no other state before.
+    """
+    gone = {number for event in events if isinstance(event, ReportsPurged) for number in event.report_ids}
+
+    def stay(report_ids: Sequence[int]) -> tuple[int, ...]:
+        return tuple(number for number in report_ids if number not in gone)
+
     for event in events:
         match event:
             case ReportClosed():
@@ -54,11 +62,11 @@ def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> Iterator
                     raise ValueError(f"report {event.report_id} was closed without its encoded row")
                 yield Insert(_stored(event, encoded))
             case ReportsDelivered():
-                yield SetState(event.report_ids, "unacknowledged")
+                yield SetState(stay(event.report_ids), "unacknowledged")
             case ReportsAcknowledged():
-                yield SetState(event.report_ids, "acknowledged")
+                yield SetState(stay(event.report_ids), "acknowledged")
             case ReportsRefused():
-                yield SetState(event.report_ids, "closed")
+                yield SetState(stay(event.report_ids), "closed")
             case ReportsPurged():
                 yield Delete(event.report_ids)
             case _:
