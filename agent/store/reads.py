@@ -69,8 +69,8 @@ class SqliteReports:
             if not self._progress.has_passed(max(some)):
                 found |= {each.report_id: head_of(each) for each in map(self.by_id, some) if each is not None}
                 continue
-            for report_id, state, tag, end, digest in self._all(HEADS.format(marks(some)), some):
-                found[report_id] = ReportHead(report_id, _state(report_id, state), tag, end, digest)
+            rows = self._all(HEADS.format(marks(some)), some)
+            found |= {row[0]: ReportHead(row[0], _state(row[0], row[1]), *row[2:]) for row in rows}
         return found
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
