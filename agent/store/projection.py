@@ -5,7 +5,7 @@ Source: agent/licensing/ports.py, UnitOfWork.append.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.licensing.events import (
@@ -43,34 +43,38 @@ class Delete:
 
 Change = Insert | SetState | Delete
 
+_STATES: Mapping[type[Event], ReportState] = {
+    ReportsDelivered: "unacknowledged",
+    ReportsAcknowledged: "acknowledged",
+    ReportsRefused: "closed",
+}
 
-def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> Iterator[Change]:
+
+def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> list[Change]:
     """What `events` do to the report rows, in order. Raises ValueError for a closed report without encoded row.
 
-    The rows of one transaction are seen only as it leaves them: what is purged by its end takes no other state before.
+    They are of one transaction, which shows rows only as it leaves them: a report that it purges takes no other state
+    before.
     """
-    gone = {number for event in events if isinstance(event, ReportsPurged) for number in event.report_ids}
-
-    def stay(report_ids: Sequence[int]) -> tuple[int, ...]:
-        return tuple(number for number in report_ids if number not in gone)
-
-    for event in events:
+    found: list[Change] = []
+    gone: set[int] = set()
+    for event in reversed(events):
         match event:
             case ReportClosed():
                 encoded = rows.get(event.report_id)
                 if encoded is None:
                     raise ValueError(f"report {event.report_id} was closed without its encoded row")
-                yield Insert(_stored(event, encoded))
-            case ReportsDelivered():
-                yield SetState(stay(event.report_ids), "unacknowledged")
-            case ReportsAcknowledged():
-                yield SetState(stay(event.report_ids), "acknowledged")
-            case ReportsRefused():
-                yield SetState(stay(event.report_ids), "closed")
+                found.append(Insert(_stored(event, encoded)))
+                gone.discard(event.report_id)
+            case ReportsDelivered() | ReportsAcknowledged() | ReportsRefused():
+                stay = tuple(number for number in event.report_ids if number not in gone)
+                found.append(SetState(stay, _STATES[type(event)]))
             case ReportsPurged():
-                yield Delete(event.report_ids)
+                found.append(Delete(event.report_ids))
+                gone.update(event.report_ids)
             case _:
                 pass
+    return found[::-1]
 
 
 def _stored(event: ReportClosed, encoded: EncodedRow) -> StoredReport:

@@ -42,7 +42,7 @@ class _Record(NamedTuple):
 
 class _Append(NamedTuple):
     records: tuple[_Record, ...]
-    changes: tuple[Change, ...]
+    changes: Sequence[Change]
 
 
 class _State(NamedTuple):
@@ -352,7 +352,7 @@ class SqliteUnit:
         """Add events and what they do to report rows. Raises ValueError for a closed report without encoded row."""
         self._check_open()
         records = tuple(_Record(event.at, kernel.kind(event), kernel.encode(event)) for event in events)
-        self._work.append(_Append(records, tuple(changes(events, rows))))
+        self._work.append(_Append(records, changes(events, rows)))
 
     def put_state(self, snapshot: bytes) -> None:
         """Keep a snapshot as of the events appended so far, and drop those from the journal."""
