@@ -191,7 +191,7 @@ class MemoryUnit:
 
     def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
         self._check_open()
-        bodies, made = [kernel.encode(event) for event in events], list(changes(events, rows))
+        bodies, made = [kernel.encode(event) for event in events], changes(events, rows)
         self._work.append(lambda draft: draft.append(bodies, made))
 
     def put_state(self, snapshot: bytes) -> None:

@@ -7,7 +7,7 @@ verified before any of it is handed out (docs/decisions/0034).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -85,13 +85,12 @@ class SqliteReports:
     def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
         """What an acknowledgement needs of the stored ones among these, by id."""
         found: dict[int, ReportHead] = {}
-        for at in range(0, len(report_ids), _AT_ONCE):
-            some = tuple(report_ids[at : at + _AT_ONCE])
+        for some in parts(report_ids):
             if not self._progress.has_passed(max(some)):
                 found |= {each.report_id: head_of(each) for each in map(self.by_id, some) if each is not None}
                 continue
-            for report_id, state, tag, end, digest in self._all(HEADS.format(",".join("?" * len(some))), some):
-                found[report_id] = ReportHead(report_id, _state(report_id, state), tag, end, digest)
+            rows = self._all(HEADS.format(marks(some)), some)
+            found |= {row[0]: ReportHead(row[0], _state(row[0], row[1]), *row[2:]) for row in rows}
         return found
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
@@ -146,6 +145,17 @@ class SqliteReports:
     def _all(self, query: str, bindings: tuple[int | str | bytes, ...]) -> list[tuple[Any, ...]]:
         with translated("read reports"):
             return self._readers.connection().execute(query, bindings).fetchall()
+
+
+def parts(report_ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The ids, as many at a time as one statement names."""
+    for at in range(0, len(report_ids), _AT_ONCE):
+        yield tuple(report_ids[at : at + _AT_ONCE])
+
+
+def marks(values: Sequence[object]) -> str:
+    """A placeholder for each, as a list in SQL."""
+    return ",".join("?" * len(values))
 
 
 def verified(authentication: Authentication, row: tuple[Any, ...]) -> tuple[StoredReport, bytes]:

@@ -126,6 +126,23 @@ def test_joined_pages_are_what_pages_are(store: Store, checked: bool) -> None:
         assert store.reports.joined(0, 24, 0, form, ENDINGS) is None
 
 
+def test_states_of_one_unit_are_those_at_its_end(store: Store) -> None:
+    """A report that a unit purges needs no state; one that is stored again under its id has its own."""
+    fill(store, 2)
+    acknowledged = ReportsAcknowledged(1, (1, 2), (("closed", 2),))
+    keep(store, acknowledged, ReportsPurged(1, (1,)), closed(1), ReportsDelivered(2, (1,)))
+    pages = store.reports.pages(0, 10, 10, "summary")
+    assert [(each.report_id, each.state) for each in pages] == [(1, "unacknowledged"), (2, "acknowledged")]
+
+
+def test_more_reports_in_one_unit_than_one_statement_names(store: Store) -> None:
+    fill(store, 700)
+    keep(store, ReportsDelivered(1, tuple(range(1, 601))))
+    keep(store, ReportsAcknowledged(2, gone := tuple(range(50, 650)), (("closed", 600),)), ReportsPurged(2, gone))
+    states = {number: head.state for number, head in store.reports.heads(range(1, 701)).items()}
+    assert states == dict.fromkeys(range(1, 50), "unacknowledged") | dict.fromkeys(range(650, 701), "closed")
+
+
 def test_a_purged_report_may_not_hide_that_its_key_was_used(store: Store) -> None:
     """An id that is free again can be stored again; that none comes twice is the kernel's promise."""
     keep(store, closed(1), ReportsPurged(2, (1,)), closed(1))

@@ -68,6 +68,20 @@ def whole(store: SqliteStore) -> object:
     )
 
 
+def test_nothing_is_purged_with_an_edited_row_among_them(path: Path) -> None:
+    store = SqliteStore(path, JOURNAL_KEY)
+    fill(store, 600)
+    store.close()
+    apsw.Connection(str(path)).execute("UPDATE reports SET state = 5 WHERE report_id = 555")
+    store = SqliteStore(path, JOURNAL_KEY)
+    before = store.load()
+    with pytest.raises(JournalDamaged, match="555"):
+        keep(store, ReportsPurged(1, tuple(range(1, 601))))
+    assert store.load() == before
+    assert store.reports.by_id(1) is not None
+    store.close()
+
+
 COPY = """INSERT INTO reports SELECT {id}, 'x', state, seal, mac, entitlement_tag, license_name, start, end, closed_at,
     close_reason, digest, summary_xml, summary_json FROM reports WHERE report_id = 1;
     INSERT INTO report_bodies SELECT {id}, document, detail_xml, detail_json FROM report_bodies WHERE report_id = 1"""
