@@ -79,6 +79,14 @@ def test_only_events_since_start_time(client: Client, greet: Callable[..., None]
     assert ending(client) == "replayComplete"
 
 
+def test_a_clock_that_is_set_back_hides_nothing(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: startTime is of the replay; what happens afterwards is told, whatever time it bears."""
+    assert is_ok(client.rpc(replay(3600)))
+    assert ending(client) == "replayComplete"
+    greet("live", at=time.time() - 7200)
+    assert who(client) == "live"
+
+
 def test_stop_time_in_the_past(client: Client, greet: Callable[..., None]) -> None:
     """Checklist 113: replayComplete, notificationComplete; then the session can subscribe again."""
     now = time.time()
