@@ -18,6 +18,12 @@ log = logging.getLogger(__name__)
 
 DAY: Final = 86_400.0
 
+FREQUENT: Final = frozenset(f"ietf-netconf-notifications:netconf-session-{what}" for what in ("start", "end"))
+"""Events, as "module:name", that every user may cause as often as he likes, by opening sessions."""
+
+SHARE: Final = 10
+"""They are at most one in so many that the log holds."""
+
 
 class Entry(NamedTuple):
     """One event as it is stored: its tree as JSON, its content as one XML element."""
@@ -39,6 +45,15 @@ class Limits:
     age: float = 30 * DAY
     omit: frozenset[str] = frozenset()
     """Events, as "module:name", that are not kept."""
+
+    @property
+    def frequent(self) -> frozenset[str]:
+        """Events, as "module:name", of which `frequent_entries` are kept at most: the oldest of them go first."""
+        return FREQUENT
+
+    @property
+    def frequent_entries(self) -> int:
+        return max(self.entries // SHARE, 1)
 
 
 class Bounds(NamedTuple):
