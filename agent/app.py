@@ -106,7 +106,7 @@ class Agent:
         self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
         # events are published on the core thread only, so that all see them in one order
-        self.dispatch.loop.submit(lambda: self.notifier.started(self.committer.state.started_at)).result()
+        self.dispatch.loop.submit(lambda: self.notifier.started(self.dispatch.streams.clock.now())).result()
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""

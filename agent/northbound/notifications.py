@@ -75,8 +75,8 @@ class Notifier:
         if self._wants(LEGACY, name, None):
             self._staged(LEGACY, name, members, at, None)()
 
-    def started(self, at: int) -> None:
-        """The agent serves. Smart licensing is always on, so both are told."""
+    def started(self, at: float) -> None:
+        """The agent serves from this moment on. Smart licensing is always on, so both are told."""
         for name in ("ready", "enabled"):
             self._publish(LEGACY, name, {}, at)
 

@@ -118,3 +118,6 @@ def test_events_are_told_by_the_moment(make: Make) -> None:
         counts = [event.tree["count"] for event in subscription.take(1000) if event.name == "usage-changed"]
         assert counts == expected
         subscription.close()
+    rig.restart()
+    begun = [entry[1] for entry in rig.store.events.after(0, 1000) if entry[3] in ("ready", "enabled")]
+    assert begun[-2:] == [whole + 0.75] * 2
