@@ -26,6 +26,9 @@ LEGACY = "cisco-smart-license"
 LICENSING = Stream("licensing", "Events of licensing, of both modules.", frozenset({MODULE, LEGACY}))
 """The stream for collectors."""
 
+BEGINNINGS = frozenset({f"{MODULE}:factory-reset-done"})
+"""With these the log of events begins anew: what is told of an earlier life of the instance is gone with it."""
+
 
 class Notifier:
     """Publishes what a decision gives to tell, once that is durable."""
