@@ -74,14 +74,19 @@ class Streams:
         clock: Clock,
         more: Sequence[Stream] = (),
         kept: EventLog | None = None,
+        settle: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
-        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay."""
+        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay.
+
+        `settle` makes a call on the core thread, after all that has begun there.
+        """
         self.schema = schema
         self.clock = clock
         self.streams = {stream.name: stream for stream in (NETCONF, *more)}
         self._hub = hub
         self._access = access
         self._log = kept
+        self._settle = settle
         self._lock = threading.Lock()
         self._recent: dict[int, Event] = {}
         self._octets = 0
@@ -157,6 +162,15 @@ class Streams:
         node = self.schema.notifications.get((event.module, event.name))
         return node is not None and self._access().permits_notification(session.user, node)
 
+    def settle(self, done: Callable[[], None]) -> None:
+        """Have `done` called, and all subscribers woken, once what has happened until now is published."""
+
+        def settled() -> None:
+            done()
+            self._ring()
+
+        self._settle(settled)
+
     def closed(self) -> None:
         """A subscription has ended."""
         with self._lock:
@@ -179,6 +193,9 @@ class Streams:
             self.oldest = dropped + 1
             self._octets -= _length(self._recent.pop(dropped).tree)
         self.last = event.number
+        self._ring()
+
+    def _ring(self) -> None:
         for waker in self._wakers:
             waker()
 
@@ -214,6 +231,7 @@ class Subscription:
         self._replaying = request.start is not None
         self._waiting: deque[Event] = deque()
         self._failed = self._too_costly = False
+        self._settling = self._settled = False
         self._closed = False
         self.complete = False
         """Whether it has come to its end, and all has been given."""
@@ -230,12 +248,27 @@ class Subscription:
         if self._replaying and not self._waiting and self._position >= self._upto and not self._too_costly:
             self._replaying = False
             found.append(self._streams.ending("replayComplete"))
-        stop = self._request.stop
-        over = stop is not None and not self._replaying and not self.behind and self._streams.clock.now() >= stop
-        if over or self._too_costly:
+        if self._too_costly or self._over():
             self.complete = True
             found.append(self._streams.ending("notificationComplete"))
         return found
+
+    def _over(self) -> bool:
+        """Whether its stopTime is over, and all that happened before has been looked at."""
+        stop = self._request.stop
+        if stop is None or self._replaying or self.behind:
+            return False
+        if self._streams.clock.now() < stop:
+            self._settling = self._settled = False
+            return False
+        if not self._settling:
+            # what happened just before may be on its way to the disk: it is told when it is there
+            self._settling = True
+            self._streams.settle(self._settle)
+        return self._settled and not self.behind
+
+    def _settle(self) -> None:
+        self._settled = True
 
     def _wanted(self, limit: int) -> list[Event]:
         """What the subscriber is to have of the next events, until the filter has cost as much as it may at a time."""
@@ -284,7 +317,7 @@ class Subscription:
     def seconds_left(self) -> float | None:
         """Real seconds until `take` has to be called though nothing has happened; None: never."""
         stop, clock = self._request.stop, self._streams.clock
-        if stop is None:
+        if stop is None or (self._settling and not self._settled):
             return None
         return min(max(clock.wall_seconds(stop - clock.now()), 0.0), LONGEST_WAIT)
 
