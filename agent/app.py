@@ -48,7 +48,7 @@ from agent.northbound.documents import ConfigurationFiles
 from agent.northbound.file_operations import FileOperations
 from agent.northbound.library import SILENT, library
 from agent.northbound.life_operations import LifeOperations, Rekey
-from agent.northbound.notifications import LICENSING, Notifier
+from agent.northbound.notifications import BEGINNINGS, LICENSING, Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
 from agent.northbound.served import CONFIGURED, FRONT_END, NEVER, PUBLISHED, absent, check
@@ -106,7 +106,7 @@ class Agent:
         self.committer.run(Start(secrets.token_hex(8), None if point is None else self.settings.of(point)))
         self.dispatch.start()
         # events are published on the core thread only, so that all see them in one order
-        self.dispatch.loop.submit(lambda: self.notifier.started(self.committer.state.started_at)).result()
+        self.dispatch.loop.submit(lambda: self.notifier.started(self.dispatch.streams.clock.now())).result()
 
     def stop(self) -> None:
         """Finish what was submitted and record the stop."""
@@ -188,7 +188,7 @@ def build(
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
     check(schema, view.serves, given)
-    events = EventLog(store.events, committer.begin, lambda event: content(event, schema), clock.now())
+    events = EventLog(store.events, committer.begin, lambda event: content(event, schema), clock.now(), BEGINNINGS)
     dispatch = Dispatch(
         schema,
         clock=clock,

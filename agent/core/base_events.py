@@ -13,7 +13,7 @@ from typing import Any, Final
 from agent.clock import Clock
 from agent.core.differences import Difference, differences
 from agent.core.hub import Hub
-from agent.core.path import of, to_instance_identifier
+from agent.core.path import nameable, of, to_instance_identifier
 from agent.core.providers import UnitOfWork
 from agent.core.requests import Datastore
 from agent.core.schema import Schema
@@ -119,7 +119,17 @@ def _edits(old: Tree, new: Tree, schema: Schema) -> list[tuple[Path, str]]:
         if len(found) > EDITS:
             tops = [node for node in schema.root.children if old.get(node.member) != new.get(node.member)]
             return [(of(node), "merge") for node in tops]
-    return found
+    return _named(found)
+
+
+def _named(edits: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """The same, each node that cannot be named as a change of what it lies in (of a list, if it lies in nothing)."""
+    found: dict[tuple[Path, str], None] = {}
+    for path, operation in edits:
+        named = nameable(path)
+        edit = (path, operation) if named == path else (named or (path[0]._replace(keys=()),), "merge")
+        found[edit] = None
+    return list(found)
 
 
 def _updated(difference: Difference) -> str:

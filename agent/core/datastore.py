@@ -112,7 +112,17 @@ class Running:
         self._publish(announced)
 
     def _announced(self, told: Sequence[Changed | TrialEvent], unit: UnitOfWork | None) -> list[Callable[[], None]]:
-        return [] if self.announce is None else [self.announce(event, unit) for event in told]
+        """What is told afterwards. What cannot be put into words is logged: no change is refused for it."""
+        announce = self.announce
+        announced: list[Callable[[], None]] = []
+        if announce is None:
+            return announced
+        for event in told:
+            try:
+                announced.append(announce(event, unit))
+            except Exception:
+                log.exception("a change of the configuration is made and not told")
+        return announced
 
     @staticmethod
     def _publish(announced: Sequence[Callable[[], None]]) -> None:

@@ -120,7 +120,7 @@ class Dispatch:
         self.hub = Hub()
         if event_log is not None:
             self.hub.keep(event_log, event_log.bounds().last)
-        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log)
+        self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log, self._on_core)
         if schema.find(STREAMS_STATE) is not None:
             providers = replace(
                 providers,
@@ -233,6 +233,9 @@ class Dispatch:
         self.authorize(session, "notifications", "create-subscription")
         # between two pieces of work no event's transaction is under way: each is in the log, or still to come
         return self.loop.submit(lambda: self.streams.subscribe(request, session))
+
+    def _on_core(self, call: Callable[[], None]) -> Future[None]:
+        return self.loop.submit(call)
 
     def submit(self, request: Submitted, session: Session) -> Future[Tree | None]:
         """Have the core thread do it. The future's exception is a RequestError (or LoopStoppedError at shutdown)."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agent.core.path import entry_step
+from agent.core.path import entry_step, nameable
 from agent.core.requests import Datastore
 from agent.core.schema import Node, Schema
 from agent.core.select import key_text
@@ -80,6 +80,10 @@ class Locks:
         if len(nodes) > LOCKED_NODES:
             message = f"{len(nodes)} nodes are selected, more than {LOCKED_NODES}: lock the node above them"
             raise refuse("resource-denied", message, type="protocol")
+        for node in nodes:
+            if nameable(node) != node:
+                message = "a selected node has a key with both ' and \" in it, which locked-node cannot name: lock more"
+                raise refuse("operation-failed", message, type="protocol", path=node)
         for other in self.partial:
             if other.session is not session and _overlap(other.nodes, nodes):
                 message = f"session {other.session.id} of user {other.session.user.name} holds a part of it"

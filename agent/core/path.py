@@ -66,6 +66,17 @@ def to_instance_identifier(path: Path) -> str:
     return "".join(parts) or "/"
 
 
+def nameable(path: Path) -> Path:
+    """What an instance-identifier can name of it: up to a key that holds both kinds of quotation mark.
+
+    RFC 7950 section 14 (key-predicate-expr) has no way to write such a value.
+    """
+    for index, step in enumerate(path):
+        if any("'" in value and '"' in value for _, value in step.keys):
+            return path[:index]
+    return path
+
+
 def quote(value: str) -> str:
     """An XPath 1.0 literal, by concat() where the text holds both kinds of quotation mark."""
     if "'" not in value:

@@ -7,7 +7,7 @@ told: in the unit of work of what it tells of, or in one of its own (decision 00
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 import json
 import logging
 from typing import Final, NamedTuple, Protocol
@@ -17,6 +17,12 @@ from agent.core.hub import Event
 log = logging.getLogger(__name__)
 
 DAY: Final = 86_400.0
+
+FREQUENT: Final = frozenset(f"ietf-netconf-notifications:netconf-session-{what}" for what in ("start", "end"))
+"""Events, as "module:name", that every user may cause as often as he likes, by opening sessions."""
+
+SHARE: Final = 10
+"""They are at most one in so many that the log holds."""
 
 
 class Entry(NamedTuple):
@@ -39,6 +45,15 @@ class Limits:
     age: float = 30 * DAY
     omit: frozenset[str] = frozenset()
     """Events, as "module:name", that are not kept."""
+
+    @property
+    def frequent(self) -> frozenset[str]:
+        """Events, as "module:name", of which `frequent_entries` are kept at most: the oldest of them go first."""
+        return FREQUENT
+
+    @property
+    def frequent_entries(self) -> int:
+        return max(self.entries // SHARE, 1)
 
 
 class Bounds(NamedTuple):
@@ -80,9 +95,20 @@ class Kept(Protocol):
 class EventLog:
     """Decides what is kept. Writes on the core thread only; `limits` may be replaced there."""
 
-    def __init__(self, kept: Kept, begin: Callable[[], Unit], encode: Callable[[Event], bytes], begun: float) -> None:
-        """`begin` opens a unit of work, `encode` gives the content as one XML element; `begun` is the time of now."""
+    def __init__(
+        self,
+        kept: Kept,
+        begin: Callable[[], Unit],
+        encode: Callable[[Event], bytes],
+        begun: float,
+        beginnings: frozenset[str] = frozenset(),
+    ) -> None:
+        """`begin` opens a unit of work, `encode` gives the content as one XML element; `begun` is the time of now.
+
+        `beginnings` are events, as "module:name", with which the log begins anew, whatever is left out of it.
+        """
         self.limits = Limits()
+        self._beginnings = beginnings
         self._kept = kept
         self._begin = begin
         self._encode = encode
@@ -90,7 +116,8 @@ class EventLog:
 
     def keeps(self, module: str, name: str) -> bool:
         """Whether such events are kept."""
-        return self.limits.entries > 0 and f"{module}:{name}" not in self.limits.omit
+        whole = f"{module}:{name}"
+        return whole in self._beginnings or (self.limits.entries > 0 and whole not in self.limits.omit)
 
     def put(self, event: Event, unit: Unit) -> None:
         """Keep an event in a unit of work that is open."""
@@ -98,7 +125,8 @@ class EventLog:
         if xml is None:
             xml = event.kept["xml"] = self._encode(event)
         tree = json.dumps(event.tree, ensure_ascii=False, separators=(",", ":")).encode()
-        unit.put_events([Entry(event.number, event.time, event.module, event.name, tree, xml)], self.limits)
+        limits = replace(self.limits, entries=1) if event.member in self._beginnings else self.limits
+        unit.put_events([Entry(event.number, event.time, event.module, event.name, tree, xml)], limits)
 
     def put_alone(self, event: Event) -> None:
         """Keep an event in a unit of work of its own. Raises what the store raises."""

@@ -6,6 +6,7 @@ No protocol in here.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 import logging
@@ -14,12 +15,15 @@ from typing import Final
 
 from agent.clock import Clock, date_and_time
 from agent.core.access import Access
+from agent.core.event_filter import EVENT_LIMIT
 from agent.core.hub import Event, Hub
 from agent.core.replay import EventLog
 from agent.core.requests import Subscribe
 from agent.core.schema import Schema
 from agent.core.sessions import Session
 from agent.core.tree import Tree
+from agent.core.xpath_items import Cost, TooCostlyError
+from agent.core.xpath_parse import XPathError
 from agent.errors import refuse
 
 log = logging.getLogger(__name__)
@@ -70,14 +74,19 @@ class Streams:
         clock: Clock,
         more: Sequence[Stream] = (),
         kept: EventLog | None = None,
+        settle: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
-        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay."""
+        """`more` are the streams beside NETCONF; without a log (`kept`) there is no replay.
+
+        `settle` makes a call on the core thread, after all that has begun there.
+        """
         self.schema = schema
         self.clock = clock
         self.streams = {stream.name: stream for stream in (NETCONF, *more)}
         self._hub = hub
         self._access = access
         self._log = kept
+        self._settle = settle
         self._lock = threading.Lock()
         self._recent: dict[int, Event] = {}
         self._octets = 0
@@ -153,6 +162,15 @@ class Streams:
         node = self.schema.notifications.get((event.module, event.name))
         return node is not None and self._access().permits_notification(session.user, node)
 
+    def settle(self, done: Callable[[], None]) -> None:
+        """Have `done` called, and all subscribers woken, once what has happened until now is published."""
+
+        def settled() -> None:
+            done()
+            self._ring()
+
+        self._settle(settled)
+
     def closed(self) -> None:
         """A subscription has ended."""
         with self._lock:
@@ -175,6 +193,9 @@ class Streams:
             self.oldest = dropped + 1
             self._octets -= _length(self._recent.pop(dropped).tree)
         self.last = event.number
+        self._ring()
+
+    def _ring(self) -> None:
         for waker in self._wakers:
             waker()
 
@@ -195,7 +216,7 @@ class Streams:
 
 
 class Subscription:
-    """One subscriber's place in a stream. Belongs to one thread."""
+    """One subscriber's place in a stream. Belongs to one thread at a time."""
 
     def __init__(
         self, streams: Streams, stream: Stream, request: Subscribe, session: Session, position: int, upto: int
@@ -208,25 +229,57 @@ class Subscription:
         self._position = position
         self._upto = upto
         self._replaying = request.start is not None
+        self._waiting: deque[Event] = deque()
+        self._failed = self._too_costly = False
+        self._settling = self._settled = False
         self._closed = False
         self.complete = False
-        """Whether its stopTime is over, and all has been given."""
+        """Whether it has come to its end, and all has been given."""
 
     def take(self, limit: int) -> list[Event]:
         """The next events for this subscriber, in order; at most `limit` are looked at, and none is given twice.
 
-        The ends of a replay and of the subscription are events too.
+        Fewer are where the filter is costly: then it is `behind`. The ends of a replay and of the subscription are
+        events too.
         """
         if self.complete:
             return []
-        found = [event for event in self._next(limit) if self._wants(event)]
-        if self._replaying and self._position >= self._upto:
+        found = self._wanted(limit)
+        if self._replaying and not self._waiting and self._position >= self._upto and not self._too_costly:
             self._replaying = False
             found.append(self._streams.ending("replayComplete"))
-        stop = self._request.stop
-        if stop is not None and not self._replaying and not self.behind and self._streams.clock.now() >= stop:
+        if self._too_costly or self._over():
             self.complete = True
             found.append(self._streams.ending("notificationComplete"))
+        return found
+
+    def _over(self) -> bool:
+        """Whether its stopTime is over, and all that happened before has been looked at."""
+        stop = self._request.stop
+        if stop is None or self._replaying or self.behind:
+            return False
+        if self._streams.clock.now() < stop:
+            self._settling = self._settled = False
+            return False
+        if not self._settling:
+            # what happened just before may be on its way to the disk: it is told when it is there
+            self._settling = True
+            self._streams.settle(self._settle)
+        return self._settled and not self.behind
+
+    def _settle(self) -> None:
+        self._settled = True
+
+    def _wanted(self, limit: int) -> list[Event]:
+        """What the subscriber is to have of the next events, until the filter has cost as much as it may at a time."""
+        if not self._waiting:
+            self._waiting.extend(self._next(limit))
+        found, left = [], EVENT_LIMIT
+        while self._waiting and left > 0 and not self._too_costly:
+            event, cost = self._waiting.popleft(), Cost(EVENT_LIMIT)
+            if self._wants(event, cost):
+                found.append(event)
+            left -= EVENT_LIMIT - cost.left
         return found
 
     def _next(self, limit: int) -> list[Event]:
@@ -254,24 +307,47 @@ class Subscription:
     @property
     def behind(self) -> bool:
         """Whether there are events that were not looked at yet."""
-        return not self.complete and (self._replaying or self._position < self._streams.last)
+        return not self.complete and (bool(self._waiting) or self._replaying or self._position < self._streams.last)
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether `take` holds up whoever waits for it."""
+        return self._request.filter is not None and self._request.filter.takes_long
 
     def seconds_left(self) -> float | None:
         """Real seconds until `take` has to be called though nothing has happened; None: never."""
         stop, clock = self._request.stop, self._streams.clock
-        if stop is None:
+        if stop is None or (self._settling and not self._settled):
             return None
         return min(max(clock.wall_seconds(stop - clock.now()), 0.0), LONGEST_WAIT)
 
-    def _wants(self, event: Event) -> bool:
-        start, stop, wanted = self._request.start, self._request.stop, self._request.filter
-        if (start is not None and event.time < start) or (stop is not None and event.time > stop):
+    def _wants(self, event: Event, cost: Cost) -> bool:
+        start, stop = self._request.start, self._request.stop
+        # what happens from now on is never too early, even if the clock is set back
+        if start is not None and event.number <= self._upto and event.time < start:
             return False
-        if not self._stream.carries(event):
+        if stop is not None and event.time > stop:
             return False
-        if wanted is not None and not wanted.passes(event, self._streams.schema):
-            return False
-        return self._streams.permits(self._session, event)
+        return self._stream.carries(event) and self._streams.permits(self._session, event) and self._passes(event, cost)
+
+    def _passes(self, event: Event, cost: Cost) -> bool:
+        """Whether the filter lets it pass; one that is too costly ends the subscription (decision 0059)."""
+        wanted = self._request.filter
+        if wanted is None:
+            return True
+        session = self._session
+        try:
+            return wanted.passes(event, self._streams.schema, cost)
+        except TooCostlyError:
+            self._too_costly = True
+            told = "session %d of user %s: its subscription ends, for its filter takes too long on %s"
+            log.warning(told, session.id, session.user.name, event.member)
+        except XPathError as error:
+            if not self._failed:
+                self._failed = True
+                told = "session %d of user %s: %s is not sent, as others may be, for its XPath filter fails on it: %s"
+                log.warning(told, session.id, session.user.name, event.member, error)
+        return False
 
     def close(self) -> None:
         """End it; harmless a second time."""

@@ -159,6 +159,16 @@ class LogLimits(Protocol):
         """Seconds."""
         ...
 
+    @property
+    def frequent(self) -> frozenset[str]:
+        """Events, as "module:name", that have a bound of their own beside the others."""
+        ...
+
+    @property
+    def frequent_entries(self) -> int:
+        """That bound, 1 or more: the oldest of them go."""
+        ...
+
 
 class EventReads(Protocol):
     """The log of events, read on any thread; never blocks the writer."""

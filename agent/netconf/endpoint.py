@@ -316,7 +316,7 @@ class Endpoint:
             # refused, or the session ends meanwhile
             made.add_done_callback(_close)
             raise
-        delivery = Delivery(self._dispatch.streams, subscription, self._notify)
+        delivery = Delivery(self._dispatch.streams, subscription, self._notify, self._apart)
         self._delivery = self._loop.create_task(delivery.run())
         self._delivery.add_done_callback(lambda done: self._unsubscribed(subscription, done))
 

@@ -174,11 +174,18 @@ def _bell(streams: Streams) -> _Bell:
 class Delivery:
     """Sends what one subscription brings."""
 
-    def __init__(self, streams: Streams, subscription: Subscription, send: Callable[[bytes], Awaitable[None]]) -> None:
-        """`send` takes one message, and waits while the client does not read."""
+    def __init__(
+        self,
+        streams: Streams,
+        subscription: Subscription,
+        send: Callable[[bytes], Awaitable[None]],
+        apart: Callable[[Callable[[int], list[Event]], int], Awaitable[list[Event]]],
+    ) -> None:
+        """`send` takes one message, and waits while the client does not read; `apart` does what takes long."""
         self._streams = streams
         self._subscription = subscription
         self._send = send
+        self._apart = apart
 
     async def run(self) -> None:
         """Returns when the subscription is complete; it stays to be closed."""
@@ -187,7 +194,7 @@ class Delivery:
         try:
             while True:
                 more.clear()
-                events = self._subscription.take(BATCH)
+                events = await self._next()
                 for event in events:
                     await self._send(message(event, self._streams.schema))
                 if self._subscription.behind:
@@ -200,6 +207,10 @@ class Delivery:
                         await more.wait()
         finally:
             bell.discard(more)
+
+    async def _next(self) -> list[Event]:
+        take = self._subscription.take
+        return await self._apart(take, BATCH) if self._subscription.takes_long else take(BATCH)
 
 
 def already_subscribed() -> RequestError:

@@ -47,6 +47,13 @@ def initial() -> Tree:
         {"name": "rules", "path": f"/{NACM}", "action": "deny"},
         {"name": "logins", "path": "/slp-agent:netconf-server", "action": "deny"},
         {"name": "all", "path": "/", "access-operations": "read", "action": "permit"},
+        # it names what changed, and who did it, in all of the configuration: also where they may not read
+        {
+            "name": "changes",
+            "module-name": "ietf-netconf-notifications",
+            "notification-name": "netconf-config-change",
+            "action": "deny",
+        },
         {"name": "events", "notification-name": "*", "access-operations": "read", "action": "permit"},
     ]
     return {

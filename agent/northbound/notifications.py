@@ -26,6 +26,9 @@ LEGACY = "cisco-smart-license"
 LICENSING = Stream("licensing", "Events of licensing, of both modules.", frozenset({MODULE, LEGACY}))
 """The stream for collectors."""
 
+BEGINNINGS = frozenset({f"{MODULE}:factory-reset-done"})
+"""With these the log of events begins anew: what is told of an earlier life of the instance is gone with it."""
+
 
 class Notifier:
     """Publishes what a decision gives to tell, once that is durable."""
@@ -75,8 +78,8 @@ class Notifier:
         if self._wants(LEGACY, name, None):
             self._staged(LEGACY, name, members, at, None)()
 
-    def started(self, at: int) -> None:
-        """The agent serves. Smart licensing is always on, so both are told."""
+    def started(self, at: float) -> None:
+        """The agent serves from this moment on. Smart licensing is always on, so both are told."""
         for name in ("ready", "enabled"):
             self._publish(LEGACY, name, {}, at)
 

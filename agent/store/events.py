@@ -6,7 +6,9 @@ show, for the log drops rows by itself, and nothing is decided by it (docs/decis
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+import json
 from typing import Any
 
 import apsw
@@ -19,6 +21,10 @@ from agent.store.progress import Progress
 
 _OLDEST = "SELECT number, at, length(tree) + length(xml) FROM events ORDER BY number LIMIT 64"
 
+_FREQUENT = """
+    SELECT number FROM events WHERE module || ':' || name IN (SELECT value FROM json_each(?)) ORDER BY number
+"""
+
 
 class LogWriter:
     """Writes within a transaction that is open; `undo` after one that was rolled back. One thread."""
@@ -28,6 +34,7 @@ class LogWriter:
         self._connection = connection
         self._authentication = authentication
         self._count, self._octets = self._counted()
+        self._frequent: deque[int] | None = None
 
     def _counted(self) -> tuple[int, int]:
         query = "SELECT count(*), total(length(tree) + length(xml)) FROM events"
@@ -37,9 +44,11 @@ class LogWriter:
     def undo(self) -> None:
         """Count again what is there. Raises apsw.Error."""
         self._count, self._octets = self._counted()
+        self._frequent = None
 
     def put(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
         """Raises apsw.Error."""
+        frequent = self._frequent_ones(limits)
         for entry in entries:
             number, at, module, name, tree, xml = entry
             row = (number, at, module, name, tree, xml, _code(self._authentication, entry))
@@ -47,8 +56,36 @@ class LogWriter:
             self._count += 1
             self._octets += len(tree) + len(xml)
             self._connection.execute("INSERT OR IGNORE INTO events_log VALUES (1, ?, NULL)", (at,))
+            if f"{module}:{name}" in limits.frequent:
+                frequent.append(number)
+        while len(frequent) > limits.frequent_entries:
+            self._drop_one(frequent.popleft())
         if entries:
             self._drop(limits, entries[-1][1])
+            while frequent and frequent[0] < self._first():
+                frequent.popleft()
+
+    def _frequent_ones(self, limits: LogLimits) -> deque[int]:
+        """The numbers of those that have a bound of their own, in order; looked up once, then kept up."""
+        if self._frequent is None:
+            found: Any = self._connection.execute(_FREQUENT, (json.dumps(sorted(limits.frequent)),))
+            self._frequent = deque(number for (number,) in found)
+        return self._frequent
+
+    def _first(self) -> int:
+        row: Any = self._connection.execute("SELECT min(number) FROM events").fetchone()
+        return int(row[0])
+
+    def _drop_one(self, number: int) -> None:
+        query = "DELETE FROM events WHERE number = ? RETURNING at, length(tree) + length(xml)"
+        row: Any = self._connection.execute(query, (number,)).fetchone()
+        self._count -= 1
+        self._octets -= row[1]
+        self._dropped(row[0])
+
+    def _dropped(self, at: float) -> None:
+        """From `at` on, and not before, nothing is missing (RFC 5277 section 3.2.5.1, replayLogAgedTime)."""
+        self._connection.execute("UPDATE events_log SET aged = max(ifnull(aged, ?1), ?1)", (at,))
 
     def _drop(self, limits: LogLimits, now: float) -> None:
         """The oldest, as far as a limit is exceeded; never the latest, whose number goes on counting."""
@@ -65,7 +102,7 @@ class LogWriter:
             if dropped is None:
                 return
             self._connection.execute("DELETE FROM events WHERE number <= ?", (dropped[0],))
-            self._connection.execute("UPDATE events_log SET aged = ?", (dropped[1],))
+            self._dropped(dropped[1])
             if dropped[0] != rows[-1][0]:
                 return
 

@@ -168,12 +168,19 @@ class _Draft:
 
     def put_events(self, entries: Sequence[LogEntry], limits: LogLimits) -> None:
         self.log.extend(entries)
+        frequent = [entry for entry in self.log if f"{entry[2]}:{entry[3]}" in limits.frequent]
+        for entry in frequent[: -limits.frequent_entries]:
+            self.log.remove(entry)
+            self._dropped(entry[1])
         octets = sum(len(entry[4]) + len(entry[5]) for entry in self.log)
         while len(self.log) > 1 and (
             len(self.log) > limits.entries or octets > limits.octets or self.log[0][1] < self.log[-1][1] - limits.age
         ):
             octets -= len(self.log[0][4]) + len(self.log[0][5])
-            self.aged = self.log.pop(0)[1]
+            self._dropped(self.log.pop(0)[1])
+
+    def _dropped(self, at: float) -> None:
+        self.aged = at if self.aged is None else max(self.aged, at)
 
     def put_document(self, name: str, document: bytes | None) -> None:
         self.documents.pop(name, None)

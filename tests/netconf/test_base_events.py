@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 import pytest
 
+from agent.core import base_events
 from tests.netconf.operations import box, commit, copy, edit
 from tests.netconf.support import HELLO_11, NC, TOY, Client, Server, is_ok
 from tests.netconf.test_subscriptions import subscribe, told
@@ -143,6 +144,34 @@ def test_confirmed_commits(listener: Client, writer: Client) -> None:
         [("replace", "/t:box/t:name")],
     )
     assert event(listener) == ("netconf-confirmed-commit", {"confirm-event": "timeout"})
+
+
+def test_keys_that_no_path_can_name(listener: Client, writer: Client) -> None:
+    """Checklist 115: an instance-identifier has no way to write both quotation marks: what lies around is named."""
+    entries = "".join(f"<entry><id>{name}</id></entry>" for name in ("a'b\"c", "d'e\"f", "it's", "'"))
+    assert is_ok(writer.rpc(edit("running", box(f"{entries}<tag>'\"</tag>"))))
+    assert event(listener)[1]["edit"] == [
+        ("merge", "/t:box"),
+        ("create", '/t:box/t:entry[t:id="it\'s"]'),
+        ("create", '/t:box/t:entry[t:id="\'"]'),
+    ]
+    gone = f'<entry xmlns:c="{NC}" c:operation="delete"><id>a\'b"c</id></entry>'
+    assert is_ok(writer.rpc(edit("running", box(gone))))
+    assert event(listener)[1]["edit"] == [("merge", "/t:box")]
+
+
+def test_no_change_is_refused_because_it_cannot_be_told(
+    writer: Client, toy: Toy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Checklist 115: telling decides nothing."""
+
+    def fails(*_: object) -> None:
+        raise ValueError("not to be put into words")
+
+    monkeypatch.setattr(base_events, "to_instance_identifier", fails)
+    assert is_ok(writer.rpc(edit("running", box("<name>n</name>"))))
+    assert toy.dispatch.running.tree["toy:box"]["name"] == "n"
+    assert "a change of the configuration is made and not told" in caplog.text
 
 
 def test_many_edits_are_told_in_few(listener: Client, writer: Client, toy: Toy) -> None:

@@ -205,6 +205,14 @@ def test_partial_lock(server: Server, toy: Toy) -> None:
         ok(two, edit("running", box("<plain><x>3</x></plain>")))
 
 
+def test_a_partial_lock_names_what_it_locks(client: Client, toy: Toy) -> None:
+    """RFC 5717 section 2.4.1: what locked-node cannot name is not locked; what lies around it can be."""
+    ok(client, edit("running", box("<entry><id>a'b\"c</id></entry><entry><id>it's</id></entry>")))
+    assert error(partial_lock(client, "/t:box/t:entry"))["tag"] == "operation-failed"
+    assert toy.dispatch.datastores.locks.partial == ()
+    assert locked(partial_lock(client, "/t:box"))[1] == ["/box"]
+
+
 def test_partial_locks_and_others(server: Server) -> None:
     """RFC 5717: overlap, whole locks, the ends of sessions; error tags and app-tags."""
     with server.client() as one, server.client() as two:

@@ -20,7 +20,7 @@ from agent.core.streams import Subscription
 from tests.netconf.operations import box, edit
 from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import MANAGE, T, subscribe, told, who
-from tests.toy.build import Toy, Unit
+from tests.toy.build import ADMIN, Toy, Unit
 
 GREETED = f"<filter><greeted {T}/></filter>"
 
@@ -79,6 +79,14 @@ def test_only_events_since_start_time(client: Client, greet: Callable[..., None]
     assert ending(client) == "replayComplete"
 
 
+def test_a_clock_that_is_set_back_hides_nothing(client: Client, greet: Callable[..., None]) -> None:
+    """Checklist 113: startTime is of the replay; what happens afterwards is told, whatever time it bears."""
+    assert is_ok(client.rpc(replay(3600)))
+    assert ending(client) == "replayComplete"
+    greet("live", at=time.time() - 7200)
+    assert who(client) == "live"
+
+
 def test_stop_time_in_the_past(client: Client, greet: Callable[..., None]) -> None:
     """Checklist 113: replayComplete, notificationComplete; then the session can subscribe again."""
     now = time.time()
@@ -100,6 +108,31 @@ def test_stop_time_in_the_future(client: Client, greet: Callable[..., None]) -> 
     assert ending(client) == "notificationComplete"
     greet("too late")
     assert is_ok(client.rpc(replay(0.0)))
+
+
+def test_an_event_just_before_stop_time_that_is_durable_after_it(toy: Toy) -> None:
+    """Checklist 113: it is told before notificationComplete, however long its unit of work takes."""
+    stop = time.time() + 0.05
+    session = toy.dispatch.sessions.open(ADMIN, "netconf-ssh", "h", end=lambda _: None)
+    subscription = toy.dispatch.subscribe(Subscribe("NETCONF", None, 1.0, stop), session).result(WAIT)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> None:
+        publish = toy.dispatch.hub.stage("toy", "greeted", {"who": "late"}, stop - 0.01, None)
+        begun.set()
+        go_on.wait(WAIT)
+        publish()
+
+    slow = toy.dispatch.loop.submit(slowly)
+    assert begun.wait(WAIT)
+    assert until(lambda: time.time() > stop)
+    assert [event.name for event in subscription.take(64)] == ["replayComplete"]
+    assert subscription.take(64) == []
+    go_on.set()
+    slow.result(WAIT)
+    toy.dispatch.loop.submit(lambda: None).result(WAIT)
+    assert [event.name for event in subscription.take(64)] == ["greeted", "notificationComplete"]
+    subscription.close()
 
 
 def test_start_time_in_the_future(client: Client) -> None:

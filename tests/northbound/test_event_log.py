@@ -85,6 +85,20 @@ def test_the_log_is_configured(make: Make, tmp_path: Path) -> None:
     assert rig.dispatch.streams.read()["streams"]["stream"][0]["replaySupport"] is False
 
 
+def test_sessions_displace_no_other_event(make: Make, tmp_path: Path) -> None:
+    """Checklist 113: who opens sessions again and again pushes nothing out of the log but sessions."""
+    rig = make(path=tmp_path / "agent.db")
+    rig.edit({"slp-agent:event-log": {"max-entries": 40}})
+    rig.use("sessions", 4)
+    before = [name for name in names(rig) if not name.startswith("netconf-session")]
+    for _ in range(30):
+        one = session(rig)
+        rig.dispatch.opened(one)
+        rig.dispatch.closed(one, "closed").result()
+    assert [name for name in names(rig) if not name.startswith("netconf-session")] == before
+    assert names(rig)[-4:] == ["netconf-session-start", "netconf-session-end"] * 2
+
+
 def test_events_are_told_by_the_moment(make: Make) -> None:
     """Checklist 113: a replay from or to a moment within a second splits what happened in that second.
 
@@ -104,3 +118,6 @@ def test_events_are_told_by_the_moment(make: Make) -> None:
         counts = [event.tree["count"] for event in subscription.take(1000) if event.name == "usage-changed"]
         assert counts == expected
         subscription.close()
+    rig.restart()
+    begun = [entry[1] for entry in rig.store.events.after(0, 1000) if entry[3] in ("ready", "enabled")]
+    assert begun[-2:] == [whole + 0.75] * 2

@@ -311,6 +311,8 @@ class Limits(NamedTuple):
     entries: int = 100
     octets: int = 100_000
     age: float = 1000.0
+    frequent: frozenset[str] = frozenset({"module:often"})
+    frequent_entries: int = 2
 
 
 AMPLE = Limits()
@@ -338,6 +340,30 @@ def test_events_are_kept_in_order(store: Store) -> None:
     assert list(store.events.after(0, 1)) == [logged(3)]
     assert [store.events.since(at) for at in (1.0, 3.0, 3.5, 5.25, 6.0)] == [3, 3, 5, 5, None]
     assert store.events.bounds() == (3.0, None, 5)
+
+
+def test_frequent_events_displace_only_their_like(store: Store) -> None:
+    """Events with a bound of their own go first among themselves, also where one of them fell to another bound."""
+
+    def often(number: int) -> tuple[int, float, str, str, bytes, bytes]:
+        return number, float(number), "module", "often", b"{}", b"<o/>"
+
+    def numbers() -> list[int]:
+        return [entry[0] for entry in store.events.after(0, 1000)]
+
+    log(store, logged(1), *(often(number) for number in range(2, 6)), logged(6))
+    assert numbers() == [1, 4, 5, 6]
+    unit = store.begin()
+    unit.put_events([often(7)], AMPLE)
+    unit.rollback()
+    log(store, often(7))
+    assert numbers() == [1, 5, 6, 7]
+    assert store.events.bounds() == (1.0, 4.0, 7)
+    log(store, logged(8), limits=Limits(entries=3))
+    assert numbers() == [6, 7, 8]
+    log(store, often(9), often(10))
+    assert numbers() == [6, 8, 9, 10]
+    assert store.events.bounds() == (1.0, 7.0, 10)
 
 
 @pytest.mark.parametrize(

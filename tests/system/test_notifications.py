@@ -78,7 +78,7 @@ def counts(session: Any, number: int) -> list[str | None]:
 
 def test_ncclient_takes_notifications_between_replies(device: Device) -> None:
     """Checklist 112, 115, :interleave: a subscriber reads and writes on, and hears of its own changes too."""
-    with device.ncclient() as session, device.ncclient("reader") as listener:
+    with device.ncclient() as session, device.ncclient() as listener:
         for one in (session, listener):
             assert one.create_subscription(filter=CHANGED).ok
         for number in range(20):

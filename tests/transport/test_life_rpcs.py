@@ -163,6 +163,20 @@ def test_a_reset_that_discards(rig: Rig) -> None:
     assert rig.documents() == []
 
 
+@pytest.mark.parametrize("log", [{}, {"omit": ["slp-agent:factory-reset-done"]}, {"max-entries": 0}])
+def test_the_event_log_begins_anew(rig: Rig, log: Tree) -> None:
+    """Who gets the device after a reset is told nothing of its earlier life; and its numbers go on."""
+    used(rig)
+    rig.edit({"slp-agent:event-log": log})
+    before = rig.store.events.after(0, 1000)
+    assert "usage-changed" in [entry[3] for entry in before]
+    assert rig.invoke("factory-reset", DISCARD)["return-code"] == "success"
+    after = rig.store.events.after(0, 1000)
+    assert after[0][0] > before[-1][0]
+    assert after[0][3] == "factory-reset-done"
+    assert "usage-changed" not in [entry[3] for entry in after]
+
+
 def test_reports_that_a_collector_has_do_not_hinder(rig: Rig) -> None:
     used(rig)
     rig.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)
