@@ -16,6 +16,7 @@ import ssl
 from typing import Any, cast
 
 from agent.core.sessions import Authenticator, User
+from agent.core.sources import plain
 from agent.netconf.endpoint import Endpoint
 from agent.netconf.limits import WaitingLimit
 from agent.netconf.serving import Serving
@@ -71,7 +72,7 @@ class TlsConnection(asyncio.Protocol):
         # uvloop's transports are no subclasses
         self._transport = transport = cast(asyncio.Transport, transport)
         shared.connections.add(self)
-        self.source = str((transport.get_extra_info("peername") or ("local",))[0])
+        self.source = plain(str((transport.get_extra_info("peername") or ("local",))[0]))
         # resume_writing then tells of every change between empty and not empty
         transport.set_write_buffer_limits(high=0)
         _keep_alive(transport.get_extra_info("socket"))
