@@ -64,6 +64,7 @@ class Connection(asyncssh.SSHServer):
         self._users: dict[str, User] = {}
         self._attempts = 0
         self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
         self._ssh: asyncssh.SSHServerConnection | None = None
         self._outgoing: Outgoing | None = None
         self.source = ""
@@ -96,14 +97,17 @@ class Connection(asyncssh.SSHServer):
 
         conn.send_packet = send_packet  # type: ignore[method-assign, assignment]
         self._shared.connections.add(self)
-        self._waiting = self._shared.waiting.enter(self.source)
-        if not self._waiting:
+        # whom the device has called itself takes no place from those that come
+        self._waiting = not self._called and self._shared.waiting.enter(self.source)
+        if not self._called and not self._waiting:
             log.warning("connection from %s refused: too many that have not logged in", self.source)
             asyncio.get_running_loop().call_soon(conn.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._logged_in()
+        if self._timer is not None:
+            self._timer.cancel()
         if exc is not None:
             log.info("connection from %s lost: %s", self.source, exc)
 
@@ -122,6 +126,20 @@ class Connection(asyncssh.SSHServer):
         self.channels.discard(channel)
         if self._called and not self.channels:
             self.close()
+        elif self._called:
+            self._expect_session()
+
+    def _expect_session(self) -> None:
+        """A called connection is for sessions: it ends if it has none by the time that a hello is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+        limit = self._shared.serving.limits.hello_time
+        self._timer = asyncio.get_running_loop().call_later(limit, self._expected, limit)
+
+    def _expected(self, limit: float) -> None:
+        if not any(channel.task is not None for channel in self.channels):
+            log.warning("called client at %s: connection closed, no session within %g s", self.source, limit)
+            self.close()
 
     def _emptied(self) -> None:
         for channel in tuple(self.channels):
@@ -134,6 +152,8 @@ class Connection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._logged_in()
+        if self._called:
+            self._expect_session()
 
     async def begin_auth(self, username: str) -> bool:
         """Asked for each name that a client gives, before anything is tried for it."""

@@ -49,8 +49,10 @@ class Shared:
 class TlsConnection(asyncio.Protocol):
     """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
 
-    def __init__(self, shared: Shared, idle_time: float | None = None) -> None:
+    def __init__(self, shared: Shared, *, called: bool = False, idle_time: float | None = None) -> None:
+        """`called`: the device has dialled. `idle_time` is in seconds; None means that of the limits."""
         self._shared = shared
+        self._called = called
         self._idle_time = idle_time
         self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
@@ -76,8 +78,9 @@ class TlsConnection(asyncio.Protocol):
         # resume_writing then tells of every change between empty and not empty
         transport.set_write_buffer_limits(high=0)
         _keep_alive(transport.get_extra_info("socket"))
-        self._waiting = shared.waiting.enter(self.source)
-        if not self._waiting:
+        # whom the device has called itself takes no place from those that come
+        self._waiting = not self._called and shared.waiting.enter(self.source)
+        if not self._called and not self._waiting:
             log.warning("connection from %s refused: too many that have not logged in", self.source)
             transport.abort()
             return

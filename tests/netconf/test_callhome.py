@@ -17,8 +17,9 @@ from agent.clock import LabClock, SystemClock
 from agent.listeners import Listeners
 from agent.netconf import callhome
 from agent.netconf.callhome import Caller, next_start
+from agent.netconf.limits import WaitingLimit
 from agent.netconf.serving import Serving
-from agent.netconf.settings import CallHome, Endpoint, ServerSettings
+from agent.netconf.settings import CallHome, Endpoint, Limits, ServerSettings
 from agent.restconf.listen import bind_tcp
 from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
@@ -105,18 +106,26 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def device(toy: Toy, quick: None, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Listeners]]:
-    """Starts or changes a device that calls these clients; minutes of its clock last 50 ms."""
+    """Starts or changes a device that calls these clients; minutes of its clock last 50 ms.
+
+    It lets nobody in who comes by himself.
+    """
     # a failure shows whom it called, and what came of it
     caplog.set_level(logging.INFO, "agent")
     serving = Serving(toy.dispatch)
     users = Users()
     clock = LabClock(start=0, wall_start=time.time(), rate=1200)
-    made = Listeners(SshServer(serving, users, [HOST_KEY]), TlsServer(serving, users, SERVER.load), clock)
+    closed = WaitingLimit(total=0)
+    made = Listeners(
+        SshServer(serving, users, [HOST_KEY], waiting=closed),
+        TlsServer(serving, users, SERVER.load, waiting=closed),
+        clock,
+    )
     begun = False
 
-    def call(*clients: CallHome) -> Listeners:
+    def call(*clients: CallHome, limits: Limits = Limits()) -> Listeners:  # noqa: B008 - frozen
         nonlocal begun
-        settings = ServerSettings(call_home=clients, tls=BY_COMMON_NAME)
+        settings = ServerSettings(call_home=clients, tls=BY_COMMON_NAME, limits=limits)
         if begun:
             made.prepare(settings).apply()
         else:
@@ -165,6 +174,25 @@ def test_the_connection_ends_with_its_session(
     assert is_ok(client.rpc("<close-session/>"))
     assert client.closed()
     assert listener.called(WAIT)
+    client.connection.close()
+
+
+@pytest.mark.parametrize("channel", [False, True])
+def test_a_login_without_a_session_is_not_kept(
+    device: Callable[..., Listeners], listener: Listener, caplog: pytest.LogCaptureFixture, channel: bool
+) -> None:
+    """A connection that is logged in and asks for nothing, or for a channel and nothing on it, would hold the call."""
+    device(persistent(listener), limits=Limits(hello_time=0.2))
+    transport = paramiko.Transport(listener.accept())
+    transport.connect(username="ada", password="ada-secret")
+    # paramiko closes a channel that nobody holds
+    kept = transport.open_session(timeout=WAIT) if channel else None
+    assert until(lambda: not transport.is_active())
+    assert "no session within 0.2 s" in caplog.text
+    del kept
+    client = listener.ssh()
+    time.sleep(0.2)
+    assert is_ok(client.rpc(RESET))
     client.connection.close()
 
 
