@@ -75,6 +75,8 @@ class Listeners:
         self._local = local
         self._clock = clock
         self._callers: dict[str, Caller] = {}
+        # stopped, with a connection that stood when their client was taken out
+        self._leaving: dict[str, Caller] = {}
         self._thread = LoopThread()
         self._ssh = ssh
         self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
@@ -173,7 +175,7 @@ class Listeners:
         for client in settings.call_home:
             caller = before.pop(client.name, None)
             if caller is None or caller.client != client:
-                replaced = caller
+                replaced = caller or self._leaving.pop(client.name, None)
                 if replaced is not None:
                     replaced.stop()
                 caller = Caller(client, self._servers[client.transport].call, self._clock)
@@ -181,6 +183,8 @@ class Listeners:
             self._callers[client.name] = caller
         for caller in before.values():
             caller.stop()
+        leaving = {**self._leaving, **before}
+        self._leaving = {name: one.standing for name, one in leaving.items() if one.standing is not None}
 
     async def _stop(self) -> None:
         for caller in self._callers.values():

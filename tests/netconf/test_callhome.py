@@ -102,6 +102,7 @@ def listener() -> Iterator[Listener]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses begin with 50 ms."""
     monkeypatch.setattr(callhome, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(callhome, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -278,6 +279,26 @@ def test_changes_leave_what_stands(device: Callable[..., Listeners], listener: L
         second.end()
 
 
+def test_one_connection_through_any_number_of_changes(device: Callable[..., Listeners], listener: Listener) -> None:
+    """Edited twice, taken out and put back: the next call waits for the end of the connection that stands."""
+    device(persistent(listener))
+    client = listener.ssh()
+    for number in (2, 3):
+        device(persistent(listener, attempts=number))
+    assert not listener.called(0.2)
+    device()
+    device()
+    device(persistent(listener))
+    device()
+    device(persistent(listener, attempts=2))
+    assert not listener.called(0.2)
+    assert is_ok(client.rpc(RESET))
+    client.connection.close()
+    client = listener.ssh()
+    assert is_ok(client.rpc(RESET))
+    client.connection.close()
+
+
 def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The first pauses that a caller makes."""
     delays: list[float] = []
@@ -303,7 +324,7 @@ def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: 
 
 
 def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second, two, four …; each round tries every endpoint its number of times."""
+    """One second, two, four …; each round tries every endpoint its number of times, with a breath between."""
     dialled: list[int] = []
 
     async def dial(host: str, port: int) -> socket.socket:
@@ -311,7 +332,15 @@ def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("nobody there")
 
     client = CallHome("ops", "ssh", (Endpoint("a", "a", 1), Endpoint("b", "b", 2)), attempts=2, longest_delay=5)
-    assert delays_of(client, None, dial, 5, monkeypatch) == [1, 2, 4, 5, 5]
+    breath = [callhome.PAUSE] * 3
+    assert callhome.PAUSE * 0.75 >= 0.2
+    assert delays_of(client, None, dial, 20, monkeypatch) == [
+        *(*breath, 1),
+        *(*breath, 2),
+        *(*breath, 4),
+        *(*breath, 5),
+        *(*breath, 5),
+    ]
     assert dialled == [1, 1, 2, 2] * 5
 
 
@@ -340,7 +369,7 @@ def test_one_attempt_takes_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch
         raise AssertionError
 
     client = CallHome("ops", "ssh", (Endpoint("a", "a", 1),), attempts=2, max_wait=0.05)
-    assert delays_of(client, None, dial, 1, monkeypatch) == [1]
+    assert delays_of(client, None, dial, 2, monkeypatch) == [callhome.PAUSE, 1]
     assert time.monotonic() - begun >= 0.1
 
 
