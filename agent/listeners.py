@@ -6,6 +6,7 @@ before anything has changed; everything else happens on the thread of the event 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import logging
@@ -143,11 +144,13 @@ class Listeners:
         self._ssh.use_host_keys(host_keys)
 
     def stop(self) -> None:
-        """End all sessions, and the thread."""
+        """End all sessions, and the thread; what goes wrong is logged."""
         if not self._thread.running:
             return
         try:
             self._thread.call(self._stop(), STOP_LIMIT)
+        except Exception:
+            log.exception("the NETCONF server could not end all of its sessions in order")
         finally:
             self._thread.end()
 
@@ -191,10 +194,13 @@ class Listeners:
             caller.stop()
         _close([one.socket for one in self._open.values()])
         self._open.clear()
-        for server in self._servers.values():
-            await server.stop()
+        stopping = [server.stop() for server in self._servers.values()]
         if self._local is not None:
-            await self._local.stop()
+            stopping.append(self._local.stop())
+        # together: each may take as long as the whole has time for
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("a part of the NETCONF server did not end in order", exc_info=outcome)
 
 
 class _Change:
