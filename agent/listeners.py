@@ -6,6 +6,7 @@ before anything has changed; everything else happens on the thread of the event 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 import logging
@@ -75,6 +76,8 @@ class Listeners:
         self._local = local
         self._clock = clock
         self._callers: dict[str, Caller] = {}
+        # stopped, with a connection that stood when their client was taken out
+        self._leaving: dict[str, Caller] = {}
         self._thread = LoopThread()
         self._ssh = ssh
         self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
@@ -142,11 +145,13 @@ class Listeners:
         self._ssh.use_host_keys(host_keys)
 
     def stop(self) -> None:
-        """End all sessions, and the thread."""
+        """End all sessions, and the thread; what goes wrong is logged."""
         if not self._thread.running:
             return
         try:
             self._thread.call(self._stop(), STOP_LIMIT)
+        except Exception:
+            log.exception("the NETCONF server could not end all of its sessions in order")
         finally:
             self._thread.end()
 
@@ -174,7 +179,7 @@ class Listeners:
         for client in settings.call_home:
             caller = before.pop(client.name, None)
             if caller is None or caller.client != client:
-                replaced = caller
+                replaced = caller or self._leaving.pop(client.name, None)
                 if replaced is not None:
                     replaced.stop()
                 caller = Caller(client, self._servers[client.transport].call, self._clock)
@@ -182,16 +187,21 @@ class Listeners:
             self._callers[client.name] = caller
         for caller in before.values():
             caller.stop()
+        leaving = {**self._leaving, **before}
+        self._leaving = {name: one.standing for name, one in leaving.items() if one.standing is not None}
 
     async def _stop(self) -> None:
         for caller in self._callers.values():
             caller.stop()
         _close([one.socket for one in self._open.values()])
         self._open.clear()
-        for server in self._servers.values():
-            await server.stop()
+        stopping = [server.stop() for server in self._servers.values()]
         if self._local is not None:
-            await self._local.stop()
+            stopping.append(self._local.stop())
+        # together: each may take as long as the whole has time for
+        for outcome in await asyncio.gather(*stopping, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                log.error("a part of the NETCONF server did not end in order", exc_info=outcome)
 
 
 class _Change:

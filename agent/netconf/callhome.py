@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 1.0
 """Seconds before the second round of attempts; each further round waits twice as long, up to the configured limit."""
 
+PAUSE = 0.3
+"""Seconds between two attempts of one round: a client that drops connections at once is not dialled in a circle."""
+
 Serve = Callable[[socket.socket, float | None], Awaitable[bool]]
 """Serves a connection to its end; tells whether the client logged in. The second value: seconds that it may be idle."""
 
@@ -65,10 +68,19 @@ class Caller:
         self._task: asyncio.Task[None] | None = None
         self._serving = False
         self._stopped = False
+        self._after: Caller | None = None
+
+    @property
+    def standing(self) -> Caller | None:
+        """Who has the connection to this client that stands: this one, or one that it waits for."""
+        if self._serving:
+            return self
+        return None if self._after is None else self._after.standing
 
     def start(self, after: Caller | None = None) -> None:
-        """Begin; if `after` has a connection that still stands, when that has ended."""
-        self._task = asyncio.get_running_loop().create_task(self._run(None if after is None else after._task))
+        """Begin; if `after`, or whom that waits for, has a connection that still stands, when that has ended."""
+        self._after = None if after is None else after.standing
+        self._task = asyncio.get_running_loop().create_task(self._run(self._after))
 
     def stop(self) -> None:
         """Dial no more; a connection that stands goes on."""
@@ -76,9 +88,10 @@ class Caller:
         if self._task is not None and not self._serving:
             self._task.cancel()
 
-    async def _run(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _run(self, before: Caller | None) -> None:
+        if before is not None and before._task is not None:
+            await asyncio.wait([before._task])
+            self._after = None
         try:
             while not self._stopped:
                 await self._until_due()
@@ -103,12 +116,13 @@ class Caller:
         """Try until a client has logged in and gone again."""
         delay = FIRST_DELAY
         while not self._stopped:
-            for endpoint in self._order():
-                for _ in range(self.client.attempts):
-                    if await self._attempt(endpoint) or self._stopped:
-                        return
-            # not all at once, where many devices lost the same client
-            await asyncio.sleep(delay * random.uniform(0.75, 1.25))  # noqa: S311 - nothing to guess
+            attempts = [one for one in self._order() for _ in range(self.client.attempts)]
+            for number, endpoint in enumerate(attempts):
+                if number:
+                    await _about(PAUSE)
+                if await self._attempt(endpoint) or self._stopped:
+                    return
+            await _about(delay)
             delay = min(2 * delay, self.client.longest_delay)
 
     def _order(self) -> Sequence[Endpoint]:
@@ -144,6 +158,11 @@ class Caller:
         else:
             log.warning("call home to %s: nobody logged in", where)
         return known
+
+
+async def _about(seconds: float) -> None:
+    """Sleep, not all equally long where many devices lost the same client."""
+    await asyncio.sleep(seconds * random.uniform(0.75, 1.25))  # noqa: S311 - nothing to guess
 
 
 def next_start(now: float, period: float, anchor: float) -> float:

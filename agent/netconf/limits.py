@@ -1,10 +1,17 @@
-"""Limits over all sessions: failed logins and connections without a login by source address, octets of messages that
-are on their way. No socket, no clock in here."""
+"""Limits over all sessions: failed logins and connections without a login by source, octets of messages that are on
+their way. No socket, no clock in here.
+
+A source is given by its address; addresses of one IPv6 /64 are one source.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import Protocol
+
+from agent.core.sources import network
 
 FAILURES = 10
 """Failed logins of one source within WINDOW seconds, after which its passwords are refused unread."""
@@ -84,7 +91,9 @@ class Arriving:
 class FailureLimit:
     """Counts failed logins by source in a sliding window; times are seconds of any steady clock.
 
-    Only the source that fails is slowed down: others, and the local socket, log in as before.
+    Only the source that fails is slowed down: others, and the local socket, log in as before. Of one source as many
+    logins are under way at a time as may still fail: guesses that come together are no more than those that come one
+    by one.
     """
 
     def __init__(self, *, failures: int = FAILURES, window: float = WINDOW, sources: int = SOURCES) -> None:
@@ -92,13 +101,42 @@ class FailureLimit:
         self._window = window
         self._sources = sources
         self._failed: OrderedDict[str, list[float]] = OrderedDict()
+        self._under_way: Counter[str] = Counter()
+        self._turns: dict[str, list[asyncio.Future[None]]] = {}
+
+    async def take(self, source: str, now: Callable[[], float]) -> float:
+        """Seconds until `source` may try again; 0 if it may now, and then `leave` must follow.
+
+        Waits while enough logins are under way to reach the limit, should they fail.
+        """
+        key = network(source)
+        while not (wait := self.blocked(source, now())):
+            if len(self._failed.get(key, ())) + self._under_way[key] < self._failures:
+                self._under_way[key] += 1
+                break
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._turns.setdefault(key, []).append(turn)
+            await turn
+        return wait
+
+    def leave(self, source: str) -> None:
+        """A login for which `take` gave 0 is over; tell `failed` or `succeeded` before."""
+        key = network(source)
+        self._under_way[key] -= 1
+        if self._under_way[key] <= 0:
+            del self._under_way[key]
+        for turn in self._turns.pop(key, ()):
+            if not turn.done():
+                turn.set_result(None)
 
     def blocked(self, source: str, now: float) -> float:
         """Seconds until `source` may try again; 0 if it may now."""
+        source = network(source)
         times = self._recent(source, now)
         return times[-self._failures] + self._window - now if len(times) >= self._failures else 0.0
 
     def failed(self, source: str, now: float) -> None:
+        source = network(source)
         times = self._recent(source, now)
         times.append(now)
         self._failed[source] = times[-self._failures :]
@@ -108,11 +146,13 @@ class FailureLimit:
 
     def succeeded(self, source: str) -> None:
         """A login that worked makes its source's earlier failures forgotten."""
-        self._failed.pop(source, None)
+        self._failed.pop(network(source), None)
 
     def _recent(self, source: str, now: float) -> list[float]:
         times = [moment for moment in self._failed.get(source, ()) if moment > now - self._window]
-        if not times:
+        if times:
+            self._failed[source] = times
+        else:
             self._failed.pop(source, None)
         return times
 
@@ -127,12 +167,14 @@ class WaitingLimit:
 
     def enter(self, source: str) -> bool:
         """Whether one more of that source may come in; if so, `leave` must follow."""
+        source = network(source)
         if self._waiting[source] >= self._per_source or self._waiting.total() >= self._total:
             return False
         self._waiting[source] += 1
         return True
 
     def leave(self, source: str) -> None:
+        source = network(source)
         self._waiting[source] -= 1
         if self._waiting[source] <= 0:
             del self._waiting[source]

@@ -27,7 +27,12 @@ class Serving:
         self._announce = capabilities(dispatch.schema) if announce is None else tuple(announce)
 
     def full(self, user: User) -> str | None:
-        """Why this user can have no further session now; None where it can."""
+        """Why this user can have no further session now; None where it can.
+
+        Recovery sessions are never refused: whoever has come to end the others must get in.
+        """
+        if user.recovery:
+            return None
         open_now = [one for one in self.dispatch.sessions.all() if one.transport.startswith("netconf")]
         limits = self.limits
         if len(open_now) >= limits.sessions:

@@ -91,7 +91,7 @@ class Limits:
     hello_time: float = 30
     idle_time: float = 0
     sessions: int = 1024
-    sessions_per_user: int = 1024
+    sessions_per_user: int = 256
     message_size: int = MESSAGE_LIMIT
 
 

@@ -11,7 +11,6 @@ import binascii
 from collections import OrderedDict
 from collections.abc import Callable
 import hashlib
-import ipaddress
 import logging
 import os
 import pwd
@@ -20,6 +19,7 @@ import threading
 import time
 from typing import Protocol
 
+from agent.core import sources
 from agent.core.sessions import Authenticator, User
 from agent.errors import Error
 from agent.restconf.errors import HttpError
@@ -111,7 +111,7 @@ class BasicAuth:
         if header is None:
             raise _unauthenticated("this needs a user name and password (Basic)")
         name, password = _credentials(header)
-        network = _network(source)
+        network = sources.network(source)
         wait = self._throttle.take(network)
         if wait:
             log.warning("authentication of user %r from %s not tried: too many failures from there", name, source)
@@ -171,19 +171,6 @@ def _credentials(header: str) -> tuple[str, str]:
     if not colon or not name or "\x00" in text:
         raise _unauthenticated("the Basic credentials are not NAME:PASSWORD")
     return name, password
-
-
-def _network(source: str) -> str:
-    """What counts as one source: an IPv4 address, or the /64 of an IPv6 address."""
-    try:
-        address = ipaddress.ip_address(source.partition("%")[0])
-    except ValueError:
-        return source
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def _unauthenticated(message: str) -> HttpError:

@@ -13,6 +13,7 @@ from asyncssh.constants import MSG_IGNORE
 from asyncssh.packet import SSHPacketLogger
 
 from agent.core.sessions import Authenticator, User
+from agent.core.sources import plain
 from agent.netconf.limits import FailureLimit, WaitingLimit
 from agent.netconf.serving import Serving
 from agent.ssh.access import Access
@@ -36,11 +37,15 @@ Challenge = tuple[str, str, str, list[tuple[str, bool]]]
 
 @dataclass(eq=False, slots=True)
 class Shared:
-    """What all connections of one listener have in common."""
+    """What all connections of one listener have in common.
+
+    `lookups` finds users and keys, `passwords` checks passwords: a slow directory keeps no key waiting.
+    """
 
     serving: Serving
     authenticator: Authenticator
-    executor: Executor
+    lookups: Executor
+    passwords: Executor
     failures: FailureLimit
     waiting: WaitingLimit
     connections: set[Connection]
@@ -59,6 +64,7 @@ class Connection(asyncssh.SSHServer):
         self._users: dict[str, User] = {}
         self._attempts = 0
         self._waiting = False
+        self._timer: asyncio.TimerHandle | None = None
         self._ssh: asyncssh.SSHServerConnection | None = None
         self._outgoing: Outgoing | None = None
         self.source = ""
@@ -78,7 +84,9 @@ class Connection(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._ssh = conn
-        self.source = str((conn.get_extra_info("peername") or ("local",))[0])
+        self.source = plain(str((conn.get_extra_info("peername") or ("local",))[0]))
+        # what asyncssh holds against a certificate's source-address
+        conn._peer_addr = self.source if conn._peer_addr else ""
         # asyncssh offers no public way to put something before its transport; tests/netconf proves that this one works
         self._outgoing = Outgoing(conn._transport, self._emptied)  # type: ignore[arg-type]
         conn._transport = self._outgoing  # type: ignore[assignment]
@@ -94,14 +102,17 @@ class Connection(asyncssh.SSHServer):
 
         conn.send_packet = send_packet  # type: ignore[method-assign, assignment]
         self._shared.connections.add(self)
-        self._waiting = self._shared.waiting.enter(self.source)
-        if not self._waiting:
+        # whom the device has called itself takes no place from those that come
+        self._waiting = not self._called and self._shared.waiting.enter(self.source)
+        if not self._called and not self._waiting:
             log.warning("connection from %s refused: too many that have not logged in", self.source)
             asyncio.get_running_loop().call_soon(conn.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._logged_in()
+        if self._timer is not None:
+            self._timer.cancel()
         if exc is not None:
             log.info("connection from %s lost: %s", self.source, exc)
 
@@ -120,6 +131,20 @@ class Connection(asyncssh.SSHServer):
         self.channels.discard(channel)
         if self._called and not self.channels:
             self.close()
+        elif self._called:
+            self._expect_session()
+
+    def _expect_session(self) -> None:
+        """A called connection is for sessions: it ends if it has none by the time that a hello is due."""
+        if self._timer is not None:
+            self._timer.cancel()
+        limit = self._shared.serving.limits.hello_time
+        self._timer = asyncio.get_running_loop().call_later(limit, self._expected, limit)
+
+    def _expected(self, limit: float) -> None:
+        if not any(channel.task is not None for channel in self.channels):
+            log.warning("called client at %s: connection closed, no session within %g s", self.source, limit)
+            self.close()
 
     def _emptied(self) -> None:
         for channel in tuple(self.channels):
@@ -132,11 +157,13 @@ class Connection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._logged_in()
+        if self._called:
+            self._expect_session()
 
     async def begin_auth(self, username: str) -> bool:
         """Asked for each name that a client gives, before anything is tried for it."""
         loop = asyncio.get_running_loop()
-        user = await loop.run_in_executor(self._shared.executor, self._shared.authenticator.user, username)
+        user = await loop.run_in_executor(self._shared.lookups, self._shared.authenticator.user, username)
         if user is not None:
             # no more than who it would be: a session needs the name to have been authenticated
             self._users[username] = user
@@ -164,7 +191,7 @@ class Connection(asyncssh.SSHServer):
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         loop = asyncio.get_running_loop()
-        lines, user = await loop.run_in_executor(self._shared.executor, self._keys_of, username)
+        lines, user = await loop.run_in_executor(self._shared.lookups, self._keys_of, username)
         if user is None or not any(_is_key(line, key, username) for line in lines):
             return False
         self._users[username] = user
@@ -189,23 +216,36 @@ class Connection(asyncssh.SSHServer):
         return len(responses) == 1 and await self.validate_password(username, responses[0])
 
     async def validate_password(self, username: str, password: str) -> bool:
-        shared = self._shared
-        loop = asyncio.get_running_loop()
         self._attempts += 1
-        wait = shared.failures.blocked(self.source, loop.time())
-        if wait or self._attempts > ATTEMPTS or len(password) > LONGEST_PASSWORD:
+        if self._attempts > ATTEMPTS or len(password) > LONGEST_PASSWORD:
+            log.warning("login of %.64r from %s refused unread: too many or too long", username, self.source)
+            return False
+        wait = await self._shared.failures.take(self.source, asyncio.get_running_loop().time)
+        if wait:
             log.warning(
                 "login of %.64r from %s refused unread: too many failures (%.0f s)", username, self.source, wait
             )
             return False
-        user = await loop.run_in_executor(shared.executor, shared.authenticator.password, username, password)
+        # a client that goes away meanwhile has still tried
+        user = await asyncio.shield(asyncio.ensure_future(self._judge(username, password)))
         if user is None:
-            shared.failures.failed(self.source, loop.time())
-            log.warning("login of %.64r from %s failed: wrong name or password", username, self.source)
             return False
-        shared.failures.succeeded(self.source)
         self._users[username] = user
         return True
+
+    async def _judge(self, username: str, password: str) -> User | None:
+        shared = self._shared
+        loop = asyncio.get_running_loop()
+        try:
+            user = await loop.run_in_executor(shared.passwords, shared.authenticator.password, username, password)
+            if user is None:
+                shared.failures.failed(self.source, loop.time())
+                log.warning("login of %.64r from %s failed: wrong name or password", username, self.source)
+            else:
+                shared.failures.succeeded(self.source)
+        finally:
+            shared.failures.leave(self.source)
+        return user
 
     def session_requested(self) -> NetconfChannel | bool:
         ssh = self._ssh

@@ -70,11 +70,13 @@ class SshServer:
     ) -> None:
         self._host_keys = [load_host_key(text) for text in host_keys]
         # two at a time: guessing passwords must not take the machine's cores from what it is for
-        self._executor = ThreadPoolExecutor(2, thread_name_prefix="ssh-login")
+        self._passwords = ThreadPoolExecutor(2, thread_name_prefix="ssh-login")
+        self._lookups = ThreadPoolExecutor(2, thread_name_prefix="ssh-lookup")
         self._shared = Shared(
             serving=serving,
             authenticator=authenticator,
-            executor=self._executor,
+            lookups=self._lookups,
+            passwords=self._passwords,
             failures=failures or FailureLimit(),
             waiting=waiting or WaitingLimit(),
             connections=set(),
@@ -183,7 +185,8 @@ class SshServer:
         for connection in tuple(self._shared.connections):
             connection.abort()
         await asyncio.sleep(0)
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._passwords, self._lookups):
+            executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _address(acceptor: asyncssh.SSHAcceptor) -> tuple[str, int]:

@@ -29,7 +29,9 @@ from agent.store.sshkeys import Key, key_lines, key_of
 GROUPS = ("admin", "collector", "reader")
 """What an account may be: change and call everything, collect reports, only read."""
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
+"""A mail address among them: a client certificate may name its user by one (RFC 7407, san-rfc822-name)."""
+
 _LONGEST_PASSWORD = 1024
 
 
@@ -170,7 +172,7 @@ class Users:
         """
         if not _NAME.fullmatch(name):
             raise UserError(
-                f"{name!r} cannot be a user name: use up to 64 letters, digits and . _ -, beginning with a letter, "
+                f"{name!r} cannot be a user name: use up to 64 letters, digits and . _ @ -, beginning with a letter, "
                 "digit or _"
             )
         if group not in GROUPS:

@@ -16,6 +16,7 @@ import ssl
 from typing import Any, cast
 
 from agent.core.sessions import Authenticator, User
+from agent.core.sources import plain
 from agent.netconf.endpoint import Endpoint
 from agent.netconf.limits import WaitingLimit
 from agent.netconf.serving import Serving
@@ -48,14 +49,18 @@ class Shared:
 class TlsConnection(asyncio.Protocol):
     """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
 
-    def __init__(self, shared: Shared, idle_time: float | None = None) -> None:
+    def __init__(self, shared: Shared, *, called: bool = False, idle_time: float | None = None) -> None:
+        """`called`: the device has dialled. `idle_time` is in seconds; None means that of the limits."""
         self._shared = shared
+        self._called = called
         self._idle_time = idle_time
         self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
         self._greeted = False
+        # the stream has ended, and TLS has ended before it
+        self._cut = self._ended = False
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self._endpoint: Endpoint | None = None
@@ -71,12 +76,13 @@ class TlsConnection(asyncio.Protocol):
         # uvloop's transports are no subclasses
         self._transport = transport = cast(asyncio.Transport, transport)
         shared.connections.add(self)
-        self.source = str((transport.get_extra_info("peername") or ("local",))[0])
+        self.source = plain(str((transport.get_extra_info("peername") or ("local",))[0]))
         # resume_writing then tells of every change between empty and not empty
         transport.set_write_buffer_limits(high=0)
         _keep_alive(transport.get_extra_info("socket"))
-        self._waiting = shared.waiting.enter(self.source)
-        if not self._waiting:
+        # whom the device has called itself takes no place from those that come
+        self._waiting = not self._called and shared.waiting.enter(self.source)
+        if not self._called and not self._waiting:
             log.warning("connection from %s refused: too many that have not logged in", self.source)
             transport.abort()
             return
@@ -105,10 +111,20 @@ class TlsConnection(asyncio.Protocol):
         self._advance()
 
     def eof_received(self) -> bool:
-        """The end of the stream without TLS's own: cut off, by whomever (RFC 8446 section 6.1)."""
-        if self._endpoint is not None:
-            self._endpoint.connection_lost()
-        return False
+        """After TLS's own end it means nothing; without, the stream was cut off, by whomever (RFC 8446 section 6.1)."""
+        self._cut = True
+        if self._endpoint is None:
+            # what came before, TLS's own end maybe, is read after the login
+            return self._greeted
+        self._advance()
+        return not self._cut_off(self._endpoint)
+
+    def _cut_off(self, endpoint: Endpoint) -> bool:
+        """Whether more than TLS's own end is missing; then the session ends now."""
+        if not self._cut or self._ended:
+            return False
+        endpoint.connection_lost()
+        return True
 
     def resume_writing(self) -> None:
         self._empty.set()
@@ -140,6 +156,7 @@ class TlsConnection(asyncio.Protocol):
             except ssl.SSLZeroReturnError:
                 data = b""
             if not data:
+                self._ended = True
                 endpoint.eof_received()
                 return
             endpoint.data_received(data)
@@ -185,8 +202,13 @@ class TlsConnection(asyncio.Protocol):
         )
         self.resume_reading()
         # what came together with the end of the handshake
-        asyncio.get_running_loop().call_soon(self._advance)
+        asyncio.get_running_loop().call_soon(self._catch_up, self._endpoint)
         await self._endpoint.run()
+
+    def _catch_up(self, endpoint: Endpoint) -> None:
+        self._advance()
+        if self._cut_off(endpoint) and self._transport is not None:
+            self._transport.close()
 
     def _user(self, names: list[str]) -> User | None:
         return self._shared.authenticator.user(names[0]) if names else None

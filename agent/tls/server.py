@@ -77,7 +77,9 @@ class TlsServer:
         """Serve a connection that the device has opened, to its end; whether the client logged in."""
         loop = asyncio.get_running_loop()
         try:
-            _, connection = await loop.create_connection(lambda: TlsConnection(self._shared, idle_time), sock=connected)
+            _, connection = await loop.create_connection(
+                lambda: TlsConnection(self._shared, called=True, idle_time=idle_time), sock=connected
+            )
         except OSError as error:
             log.info("a called client is gone: %s", error)
             return False

@@ -17,8 +17,9 @@ from agent.clock import LabClock, SystemClock
 from agent.listeners import Listeners
 from agent.netconf import callhome
 from agent.netconf.callhome import Caller, next_start
+from agent.netconf.limits import WaitingLimit
 from agent.netconf.serving import Serving
-from agent.netconf.settings import CallHome, Endpoint, ServerSettings
+from agent.netconf.settings import CallHome, Endpoint, Limits, ServerSettings
 from agent.restconf.listen import bind_tcp
 from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
@@ -101,22 +102,31 @@ def listener() -> Iterator[Listener]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses begin with 50 ms."""
     monkeypatch.setattr(callhome, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(callhome, "PAUSE", 0.01)
 
 
 @pytest.fixture
 def device(toy: Toy, quick: None, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[..., Listeners]]:
-    """Starts or changes a device that calls these clients; minutes of its clock last 50 ms."""
+    """Starts or changes a device that calls these clients; minutes of its clock last 50 ms.
+
+    It lets nobody in who comes by himself.
+    """
     # a failure shows whom it called, and what came of it
     caplog.set_level(logging.INFO, "agent")
     serving = Serving(toy.dispatch)
     users = Users()
     clock = LabClock(start=0, wall_start=time.time(), rate=1200)
-    made = Listeners(SshServer(serving, users, [HOST_KEY]), TlsServer(serving, users, SERVER.load), clock)
+    closed = WaitingLimit(total=0)
+    made = Listeners(
+        SshServer(serving, users, [HOST_KEY], waiting=closed),
+        TlsServer(serving, users, SERVER.load, waiting=closed),
+        clock,
+    )
     begun = False
 
-    def call(*clients: CallHome) -> Listeners:
+    def call(*clients: CallHome, limits: Limits = Limits()) -> Listeners:  # noqa: B008 - frozen
         nonlocal begun
-        settings = ServerSettings(call_home=clients, tls=BY_COMMON_NAME)
+        settings = ServerSettings(call_home=clients, tls=BY_COMMON_NAME, limits=limits)
         if begun:
             made.prepare(settings).apply()
         else:
@@ -165,6 +175,25 @@ def test_the_connection_ends_with_its_session(
     assert is_ok(client.rpc("<close-session/>"))
     assert client.closed()
     assert listener.called(WAIT)
+    client.connection.close()
+
+
+@pytest.mark.parametrize("channel", [False, True])
+def test_a_login_without_a_session_is_not_kept(
+    device: Callable[..., Listeners], listener: Listener, caplog: pytest.LogCaptureFixture, channel: bool
+) -> None:
+    """A connection that is logged in and asks for nothing, or for a channel and nothing on it, would hold the call."""
+    device(persistent(listener), limits=Limits(hello_time=0.2))
+    transport = paramiko.Transport(listener.accept())
+    transport.connect(username="ada", password="ada-secret")
+    # paramiko closes a channel that nobody holds
+    kept = transport.open_session(timeout=WAIT) if channel else None
+    assert until(lambda: not transport.is_active())
+    assert "no session within 0.2 s" in caplog.text
+    del kept
+    client = listener.ssh()
+    time.sleep(0.2)
+    assert is_ok(client.rpc(RESET))
     client.connection.close()
 
 
@@ -250,6 +279,26 @@ def test_changes_leave_what_stands(device: Callable[..., Listeners], listener: L
         second.end()
 
 
+def test_one_connection_through_any_number_of_changes(device: Callable[..., Listeners], listener: Listener) -> None:
+    """Edited twice, taken out and put back: the next call waits for the end of the connection that stands."""
+    device(persistent(listener))
+    client = listener.ssh()
+    for number in (2, 3):
+        device(persistent(listener, attempts=number))
+    assert not listener.called(0.2)
+    device()
+    device()
+    device(persistent(listener))
+    device()
+    device(persistent(listener, attempts=2))
+    assert not listener.called(0.2)
+    assert is_ok(client.rpc(RESET))
+    client.connection.close()
+    client = listener.ssh()
+    assert is_ok(client.rpc(RESET))
+    client.connection.close()
+
+
 def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The first pauses that a caller makes."""
     delays: list[float] = []
@@ -275,7 +324,7 @@ def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: 
 
 
 def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second, two, four …; each round tries every endpoint its number of times."""
+    """One second, two, four …; each round tries every endpoint its number of times, with a breath between."""
     dialled: list[int] = []
 
     async def dial(host: str, port: int) -> socket.socket:
@@ -283,7 +332,15 @@ def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("nobody there")
 
     client = CallHome("ops", "ssh", (Endpoint("a", "a", 1), Endpoint("b", "b", 2)), attempts=2, longest_delay=5)
-    assert delays_of(client, None, dial, 5, monkeypatch) == [1, 2, 4, 5, 5]
+    breath = [callhome.PAUSE] * 3
+    assert callhome.PAUSE * 0.75 >= 0.2
+    assert delays_of(client, None, dial, 20, monkeypatch) == [
+        *(*breath, 1),
+        *(*breath, 2),
+        *(*breath, 4),
+        *(*breath, 5),
+        *(*breath, 5),
+    ]
     assert dialled == [1, 1, 2, 2] * 5
 
 
@@ -312,7 +369,7 @@ def test_one_attempt_takes_so_long_and_no_longer(monkeypatch: pytest.MonkeyPatch
         raise AssertionError
 
     client = CallHome("ops", "ssh", (Endpoint("a", "a", 1),), attempts=2, max_wait=0.05)
-    assert delays_of(client, None, dial, 1, monkeypatch) == [1]
+    assert delays_of(client, None, dial, 2, monkeypatch) == [callhome.PAUSE, 1]
     assert time.monotonic() - begun >= 0.1
 
 

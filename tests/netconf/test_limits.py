@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
+from agent.core.sources import network, plain
 from agent.netconf.limits import LARGE, Arriving, FailureLimit, WaitingLimit
 
 
@@ -88,3 +93,56 @@ def test_what_is_short_or_gone_is_not_counted() -> None:
     limit.answering(senders[0], LARGE + 1)
     limit.gone(senders[0])
     assert (limit.octets, senders[0] in limit, any(one.out for one in senders)) == (0, False, False)
+
+
+def test_guesses_that_come_together_are_no_more() -> None:
+    """As many are under way as may still fail; the others wait, then are refused or let in as those have ended."""
+
+    async def go() -> None:
+        limit = FailureLimit(failures=3, window=60)
+        limit.failed("a", 0)
+        asked = [asyncio.ensure_future(limit.take("a", lambda: 1.0)) for _ in range(5)]
+        other = asyncio.ensure_future(limit.take("b", lambda: 1.0))
+        await asyncio.sleep(0)
+        assert [one.done() for one in asked] == [True, True, False, False, False]
+        assert other.done()
+        asked[2].cancel()
+        limit.succeeded("a")
+        limit.leave("a")
+        await asyncio.sleep(0.01)
+        assert [one.done() for one in asked] == [True, True, True, True, True]
+        for _ in range(3):
+            limit.failed("a", 2)
+            limit.leave("a")
+        assert await limit.take("a", lambda: 3.0) == 59.0
+
+    asyncio.run(go())
+
+
+def test_a_network_is_one_source() -> None:
+    """Whoever has one IPv6 address has the other 2^64 of its network too."""
+    limit = FailureLimit(failures=2, window=60)
+    limit.failed("2001:db8::1", 0)
+    limit.failed("2001:db8::2", 0)
+    assert limit.blocked("2001:db8::3", 1) > 0
+    assert limit.blocked("2001:db8:0:1::1", 1) == 0
+    waiting = WaitingLimit(total=10, per_source=2)
+    assert [waiting.enter(f"2001:db8::{host}") for host in (1, 2, 3)] == [True, True, False]
+    waiting.leave("2001:db8::1")
+    assert waiting.enter("2001:db8::3")
+
+
+@pytest.mark.parametrize(
+    ("address", "meant", "source"),
+    [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1", "192.0.2.1"),
+        ("::FFFF:c000:201", "192.0.2.1", "192.0.2.1"),
+        ("2001:db8::ffff:1", "2001:db8::ffff:1", "2001:db8::/64"),
+        ("fe80::1%eth0", "fe80::1%eth0", "fe80::/64"),
+        ("::ffff:nobody", "::ffff:nobody", "::ffff:nobody"),
+        ("local", "local", "local"),
+    ],
+)
+def test_addresses(address: str, meant: str, source: str) -> None:
+    assert (plain(address), network(address)) == (meant, source)

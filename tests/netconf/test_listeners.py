@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 import errno
 import socket
 from typing import Any
@@ -166,3 +166,49 @@ def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, cap
     login(first[1]).connection.close()
     listeners.prepare(ssh_on(port)).apply()
     login(port).connection.close()
+
+
+def test_all_end_together_and_none_keeps_another(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each transport has its time at once; one that fails, or takes longer than all may, is logged, and that is all."""
+    monkeypatch.setattr("agent.listeners.STOP_LIMIT", 2.0)
+    serving = Serving(toy.dispatch)
+    ssh, tls = SshServer(serving, Users(), [HOST_KEY]), TlsServer(serving, Users(), SERVER.load)
+    made = Listeners(ssh, tls, SystemClock())
+    address = made.start(bind_tcp("127.0.0.1", 0), ServerSettings())
+    client = login(address[1])
+    begun = asyncio.Event()
+
+    async def fail() -> None:
+        begun.set()
+        raise RuntimeError("the end of TLS")
+
+    async def wait(stop: Callable[[], Awaitable[None]] = ssh.stop) -> None:
+        await begun.wait()
+        await stop()
+
+    monkeypatch.setattr(tls, "stop", fail)
+    monkeypatch.setattr(ssh, "stop", wait)
+    made.stop()
+    assert not made._thread.running
+    assert client.closed()
+    assert "the end of TLS" in caplog.text
+    assert "could not end all" not in caplog.text
+    client.connection.close()
+
+
+def test_an_end_that_takes_too_long_is_not_waited_for(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("agent.listeners.STOP_LIMIT", 0.1)
+    listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings())
+
+    async def never(stop: Callable[[], Awaitable[None]] = listeners._ssh.stop) -> None:
+        await stop()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(listeners._ssh, "stop", never)
+    listeners.stop()
+    assert not listeners._thread.running
+    assert "could not end all of its sessions" in caplog.text

@@ -248,3 +248,21 @@ def _answers(port: int) -> Any:
     except OSError:
         time.sleep(0.05)
         return b""
+
+
+def test_recovery_gets_in_when_all_is_taken(toy: Toy, tmp_path: Path) -> None:
+    """Others are refused then, as everywhere; root must be able to see and end what takes the place."""
+    server = LocalToy(toy, tmp_path / "socket", Limits(sessions=1, sessions_per_user=1))
+    try:
+        with server.client() as first:
+            refused = Connection(server.path)
+            refused.settimeout(WAIT)
+            assert refused.recv(10) == b""
+            refused.close()
+            server.who[os.getuid()] = User("root", frozenset({"admin"}), recovery=True)
+            with server.client() as client, server.client():
+                kill = f"<kill-session><session-id>{first.session_id}</session-id></kill-session>"
+                assert is_ok(client.rpc(kill))
+                assert first.closed()
+    finally:
+        server.stop()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 import os
 from pathlib import Path
 import shutil
+import socket
 import subprocess
+import threading
 
 import asyncssh
 import paramiko
 import pytest
 
+from agent.core.sessions import User
+from agent.netconf.limits import FAILURES
 from agent.netconf.settings import ServerSettings, SettingsError, SshAccess
 from agent.ssh.keys import fingerprint, new_host_key, public_line
 from tests.netconf.support import HOST_KEY, WAIT, Client, Server, until
@@ -199,6 +203,20 @@ def test_certificates_that_do_not_count(certified: Callable[..., str], authority
     assert HELLO in certified("ada", ["ada"], source_address=["127.0.0.0/8"], valid_after="20200101")
 
 
+def test_addresses_of_a_certificate_on_a_listener_of_both_families(
+    server: Server, certified: Callable[..., str], toy: Toy
+) -> None:
+    """The peer is seen as ::ffff:127.0.0.1 there; what counts, and what is told of the session, is 127.0.0.1."""
+    bound = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server.port = bound.getsockname()[1]
+    server.thread.call(server.ssh.listen(bound))
+    assert HELLO in certified("ada", ["ada"], source_address=["127.0.0.0/8"])
+    with pytest.raises(asyncssh.PermissionDenied):
+        certified("ada", ["ada"], source_address=["192.0.2.0/24"])
+    with server.client():
+        assert [one.source_host for one in toy.dispatch.sessions.all()] == ["127.0.0.1"]
+
+
 def test_a_host_certificate_logs_nobody_in(server: Server, authority: asyncssh.SSHKey) -> None:
     server.configure(ServerSettings(ssh=SshAccess((line(authority),))))
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -293,3 +311,69 @@ def test_the_host_key_changes_without_a_restart(server: Server, toy: Toy) -> Non
         client.connection.renegotiate_keys()
         assert client.rpc("<get><filter/></get>")[0].tag.endswith("}data")
     assert until(lambda: toy.dispatch.sessions.all() == ())
+
+
+class Slow(Users):
+    """Checks no password until it is told to, and counts them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = threading.Event()
+        self.begun = 0
+
+    def password(self, user: str, password: str) -> User | None:
+        self.begun += 1
+        assert self.go.wait(WAIT)
+        return super().password(user, password)
+
+
+@pytest.fixture
+def slow(toy: Toy) -> Iterator[Server]:
+    made = Server(toy, Slow())
+    yield made
+    assert isinstance(made.users, Slow)
+    made.users.go.set()
+    made.stop()
+
+
+async def guess(server: Server) -> bool:
+    """Whether a wrong password was refused, in however many words."""
+    login = {"known_hosts": None, "config": None, "agent_path": None, "client_keys": None}
+    try:
+        async with asyncssh.connect(server.host, server.port, username="ada", password="wrong", **login):  # type: ignore[arg-type]
+            return False
+    except (asyncssh.Error, OSError):
+        return True
+
+
+def test_keys_do_not_wait_for_passwords(slow: Server) -> None:
+    """While a directory thinks about more passwords than there are threads, a key logs in."""
+    assert isinstance(slow.users, Slow)
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    slow.users.keys["rita"] = [line(key)]
+
+    async def go() -> None:
+        guesses = [asyncio.ensure_future(guess(slow)) for _ in range(6)]
+        assert await asyncio.to_thread(until, lambda: slow.users.begun == 2)
+        assert HELLO in await asyncio.to_thread(attempt, slow, "rita", client_keys=[key])
+        slow.users.go.set()
+        assert all(await asyncio.gather(*guesses))
+
+    asyncio.run(go())
+
+
+def test_a_burst_of_guesses(slow: Server) -> None:
+    """Together they are no more than the limit."""
+    assert isinstance(slow.users, Slow)
+
+    def asked() -> int:
+        return sum(one._attempts for one in tuple(slow.ssh._shared.connections))
+
+    async def go() -> None:
+        guesses = [asyncio.ensure_future(guess(slow)) for _ in range(3 * FAILURES)]
+        assert await asyncio.to_thread(until, lambda: asked() == 3 * FAILURES)
+        slow.users.go.set()
+        assert all(await asyncio.gather(*guesses))
+
+    asyncio.run(go())
+    assert slow.users.begun == FAILURES

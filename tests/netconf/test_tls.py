@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 import shutil
 import socket
@@ -18,7 +19,7 @@ from agent.netconf.limits import WaitingLimit
 from agent.netconf.settings import CertMap, Limits, ServerSettings, SettingsError, TlsAccess
 from agent.tls.names import fingerprint, user_names
 from tests.netconf.pki import Identity, address, dns, email, root
-from tests.netconf.support import HELLO_11, NC, WAIT, Client, is_ok, until
+from tests.netconf.support import HELLO_10, HELLO_11, NC, WAIT, Client, is_ok, until
 from tests.netconf.tls import BY_COMMON_NAME, CA, PEOPLE, TlsToy, client_context
 from tests.toy.build import Toy
 
@@ -339,3 +340,62 @@ def test_openssl_transcript(server: TlsToy, tmp_path: Path, version: str) -> Non
     data = f'<rpc-reply xmlns="{NC}" message-id="1"><data></data></rpc-reply>'.encode()
     ok = f'<rpc-reply xmlns="{NC}" message-id="2"><ok/></rpc-reply>'.encode()
     assert rest == b"".join(b"\n#%d\n%s\n##\n" % (len(one), one) for one in (data, ok))
+
+
+class Burst:
+    """A client that says all it has to say, TLS's end and TCP's included, and only then listens."""
+
+    def __init__(self, server: TlsToy) -> None:
+        self.raw = socket.create_connection((server.host, server.port), WAIT)
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = client_context(PEOPLE["ada"]).wrap_bio(self.incoming, self.outgoing, server_hostname="device")
+        while True:
+            try:
+                self.tls.do_handshake()
+                return
+            except ssl.SSLWantReadError:
+                self.raw.sendall(self.outgoing.read())
+                self.incoming.write(self.raw.recv(65536))
+
+    def flush(self) -> None:
+        """Send what the handshake has left."""
+        self.raw.sendall(self.outgoing.read())
+
+    def say(self, *requests: str, end: bool = True) -> bytes:
+        """Everything at once; the octets that come back."""
+        said = "".join(f'<rpc xmlns="{NC}" message-id="1">{one}</rpc>]]>]]>' for one in requests)
+        self.tls.write(HELLO_10 + said.encode())
+        if end:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                self.tls.unwrap()
+        self.raw.sendall(self.outgoing.read())
+        self.raw.shutdown(socket.SHUT_WR)
+        came = b""
+        while data := self.raw.recv(65536):
+            came += data
+        self.raw.close()
+        return came
+
+
+RESET = '<reset xmlns="urn:example:toy"/>'
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("end", [True, False])
+def test_all_in_one_burst(server: TlsToy, toy: Toy, early: bool, end: bool) -> None:
+    """Requests before TLS's end are answered, though TCP's follows at once; `early`: with the handshake's last octets.
+
+    Without TLS's end they were cut off, and the session ends as lost.
+    """
+    burst = Burst(server)
+    if not early:
+        burst.flush()
+        assert until(lambda: len(toy.dispatch.sessions.all()) == 1)
+    came = burst.say(*(["<get/>", RESET] * 5), end=end)
+    assert until(lambda: not server.tls._shared.connections and toy.dispatch.sessions.all() == ())
+    ended = toy.dispatch.sessions.statistics(["netconf-tls"])
+    if end:
+        assert len(came) > 5_000
+        assert (ended.in_rpcs, ended.dropped_sessions) == (10, 0)
+    else:
+        assert ended.dropped_sessions == 1

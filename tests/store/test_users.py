@@ -99,7 +99,8 @@ def test_keys_are_kept_as_they_are_without_doubles(users: Users) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", ".", "..", "-x", ".x", "a/b", "root/../x", "a b", "a\n", "a\0", "ä", "a" * 65, "a:b", "*", "../../etc"]
+    "name",
+    ["", ".", "..", "-x", ".x", "a/b", "root/../x", "a b", "a\n", "a\0", "ä", "a" * 65, "a:b", "*", "../../etc", "@a"],
 )
 def test_a_name_is_only_what_can_do_no_harm(users: Users, name: str) -> None:
     with pytest.raises(UserError, match="cannot be a user name: use up to 64 letters"):
@@ -107,7 +108,7 @@ def test_a_name_is_only_what_can_do_no_harm(users: Users, name: str) -> None:
     assert users.all() == ()
 
 
-@pytest.mark.parametrize("name", ["a", "_", "a.b-c_d", "0", "A" * 64])
+@pytest.mark.parametrize("name", ["a", "_", "a.b-c_d", "0", "A" * 64, "Bob.Smith@example.com"])
 def test_ordinary_names_are_taken(users: Users, name: str) -> None:
     users.add(name, "reader", "secret")
     assert users.password(name, "secret") is not None
