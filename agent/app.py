@@ -21,6 +21,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.access import PATH as NACM
 from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
+from agent.core.membership import Membership
 from agent.core.replay import EventLog
 from agent.core.schema import Schema
 from agent.core.sessions import Authenticator, User
@@ -380,11 +381,14 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             clock,
             LocalServer(serving, accounts.local),
         )
+        membership = Membership(accounts.epoch, agent.dispatch.sessions)
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
         served = listeners.start(netconf, agent.server.settings, local)
         undo.callback(listeners.stop)
+        membership.start()
+        undo.callback(membership.stop)
         agent.server.attach(listeners)
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()

@@ -61,7 +61,7 @@ def add(
 
 @cli.command("passwd")
 def passwd(name: Name, state_dir: StateDir, password_stdin: PasswordStdin = False) -> None:
-    """Give a user a new password; sessions that are open stay open."""
+    """Give a user a new password; sessions that are open stay open (user remove ends them)."""
     if not password_stdin:
         fail("give --password-stdin and one line with the new password on standard input")
     from agent import process
@@ -80,7 +80,10 @@ def group(
     to: Annotated[str, typer.Argument(metavar="GROUP", help="What it may do: admin, collector or reader.")],
     state_dir: StateDir,
 ) -> None:
-    """Move a user to another group; groups of your own are in the configuration (ietf-netconf-acm)."""
+    """Move a user to another group: what it may do changes within a second, in sessions that are open too.
+
+    Groups of your own are in the configuration (ietf-netconf-acm).
+    """
     from agent import process
 
     try:
@@ -92,7 +95,7 @@ def group(
 
 @cli.command("remove")
 def remove(name: Name, state_dir: StateDir) -> None:
-    """Remove a user; it cannot log in any more."""
+    """Remove a user: it cannot log in any more, and its open sessions end within a second."""
     from agent import process
 
     try:

@@ -18,7 +18,7 @@ from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
 from agent.core.requests import Get, Subscribe
 from agent.core.select import walks
-from agent.core.sessions import User
+from agent.core.sessions import Lookup, User
 from agent.core.streams import Subscription
 from agent.core.view import mode_of
 from agent.errors import Error, RequestError
@@ -104,6 +104,7 @@ class Endpoint:
         source_host: str,
         capabilities: Sequence[str],
         transport: str = "netconf-ssh",
+        lookup: Lookup | None = None,
         hello_timeout: float,
         idle_timeout: float = 0,
         message_limit: int = MESSAGE_LIMIT,
@@ -115,7 +116,7 @@ class Endpoint:
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self._session = dispatch.sessions.open(user, transport, source_host, end=self.end)
+        self._session = dispatch.sessions.open(user, transport, source_host, end=self.end, lookup=lookup)
         self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities, limit=message_limit)
         self._hello_timeout = hello_timeout
         self._idle_timeout = idle_timeout
@@ -167,6 +168,7 @@ class Endpoint:
         timer = self._loop.call_later(self._hello_timeout, self._finish, "timeout")
         reason = "other"
         try:
+            await self._look_again()
             if self._reason is not None:
                 raise asyncio.CancelledError
             self._channel.write(self._protocol.hello())
@@ -189,6 +191,13 @@ class Endpoint:
             await self._release(reason)
             self._channel.close()
         return reason
+
+    async def _look_again(self) -> None:
+        """The user may have been changed since it logged in: on an SSH connection that may be long ago."""
+        session = self._session
+        if session.lookup is not None and not await self._loop.run_in_executor(None, session.look_again):
+            log.warning("session %d: there is no user %s any more", session.id, session.user.name)
+            self._reason = self._reason or "other"
 
     async def _serve(self, timer: asyncio.TimerHandle) -> str:
         taken = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 import logging
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,7 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             self._user,
             source_host=self._connection.source,
             transport="netconf-ssh",
+            lookup=partial(shared.authenticator.user, self._user.name),
             idle_time=self._connection.idle_time,
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
