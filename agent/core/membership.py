@@ -6,7 +6,7 @@ moved. Sessions are looked at on this thread, since a lookup may ask the machine
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import logging
 import threading
 
@@ -19,15 +19,27 @@ EVERY = 1.0
 
 
 class Membership:
-    """A thread, from `start` to `stop`. `epoch` is another value after each change of any account; it may raise."""
+    """A thread, from `start` to `stop`.
 
-    def __init__(self, epoch: Callable[[], int], sessions: Sessions, *, every: float = EVERY) -> None:
+    `epoch` is another value after each change of any account, `accounts` are these by name; both may raise.
+    """
+
+    def __init__(
+        self,
+        epoch: Callable[[], int],
+        accounts: Callable[[], Mapping[str, object]],
+        sessions: Sessions,
+        *,
+        every: float = EVERY,
+    ) -> None:
         self._epoch = epoch
+        self._accounts = accounts
         self._sessions = sessions
         self._every = every
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="membership", daemon=True)
         self._known = epoch()
+        self._before = accounts()
         self._failing = False
 
     def start(self) -> None:
@@ -53,10 +65,12 @@ class Membership:
         epoch = self._epoch()
         if epoch == self._known:
             return
-        log.info("users were changed: open sessions go on as what their users are now")
+        now = self._accounts()
+        log.info("users were changed: %s", _difference(self._before, now))
         for session in self._sessions.all():
             bring_up_to_date(session)
         self._known = epoch
+        self._before = now
 
 
 def bring_up_to_date(session: Session) -> None:
@@ -71,6 +85,13 @@ def bring_up_to_date(session: Session) -> None:
     elif session.user != before:
         told = (session.id, before.name, _named(before.groups), _named(session.user.groups))
         log.info("session %d: groups of user %s were %s, and are %s now", *told)
+
+
+def _difference(before: Mapping[str, object], now: Mapping[str, object]) -> str:
+    told = [f"{name} removed" for name in before if name not in now]
+    told += [f"{name} added" for name in now if name not in before]
+    told += [f"{name} changed" for name in now if name in before and now[name] != before[name]]
+    return ", ".join(told) or "a password"
 
 
 def _named(groups: frozenset[str]) -> str:

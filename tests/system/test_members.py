@@ -1,10 +1,16 @@
-"""What `slp-agent user` changes holds in NETCONF sessions that are open already, on a real agent (checklist 122)."""
+"""What `slp-agent user` changes holds in open NETCONF sessions, and the log says who changed what: on a real agent.
+
+Checklist 122.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+import re
+import signal
+import socket
 import time
 from typing import Any
 
@@ -12,7 +18,7 @@ from ncclient.operations import RPCError
 import paramiko
 import pytest
 
-from tests.system.kit import CSL, NC, PASSWORD, Device, TransportError, to_ele
+from tests.system.kit import CSL, NC, PASSWORD, SLPA, Device, TransportError, to_ele
 
 EDIT = f'<config xmlns="{NC}"><licensing xmlns="{CSL}"><config><custom-id>%s</custom-id></config></licensing></config>'
 SUBSCRIBE = '<create-subscription xmlns="urn:ietf:params:xml:ns:netconf:notification:1.0"/>'
@@ -100,6 +106,51 @@ def test_a_session_that_begins_after_the_change(device: Device) -> None:
         assert channel.recv(1) == b""
     finally:
         transport.close()
+
+
+def logged(device: Device, line: str) -> bool:
+    """Whether a line of the log, which is at INFO, has this (a pattern)."""
+    return re.search(f"(?m) INFO agent.*{line}", device.log.read_text()) is not None
+
+
+def test_the_log_says_who_changed_the_configuration(device: Device) -> None:
+    """User, session, source, datastore, and how many edits; what is only in candidate is not in effect."""
+    with device.ncclient() as session:
+        who = rf"by user admin \(session {session.session_id}, netconf-ssh from 127.0.0.1\)"
+        edit(session, "five")
+        assert logged(device, f"configuration: running changed {who}: 1 edit$")
+        session.edit_config(target="candidate", config=EDIT % "six")
+        session.commit(confirmed=True, timeout="60")
+        assert logged(device, f"confirmed commit: start {who}, to be confirmed within 60 s$")
+        session.commit()
+        assert logged(device, f"confirmed commit: complete {who}$")
+    assert len(re.findall(f"configuration: running changed {who}", device.log.read_text())) == 2
+
+
+def test_the_log_says_what_is_listened_on(device: Device) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    entry = f"<name>second</name><transport>ssh</transport><address>127.0.0.1</address><port>{port}</port>"
+    server = f'<netconf-server xmlns="{SLPA}"><listen%s><endpoint>{entry}</endpoint></listen></netconf-server>'
+    with device.ncclient() as session:
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{server % ""}</config>')
+        becomes(lambda: logged(device, f"NETCONF over ssh is served on 127.0.0.1:{port} .endpoint second.$"))
+        gone = server % f' xmlns:nc="{NC}" nc:operation="remove"'
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{gone}</config>')
+        becomes(lambda: logged(device, f"NETCONF over ssh is no longer served on 127.0.0.1:{port}$"))
+
+
+def test_the_log_says_which_users_and_keys_were_changed(device: Device) -> None:
+    device.add_user("new", "reader")
+    becomes(lambda: logged(device, "users were changed: .*new added"))
+    changed(device, "group", "new", "collector")
+    becomes(lambda: logged(device, "users were changed: .*new changed"))
+    assert device.tool("user", "passwd", "new", "--password-stdin", given="another").code == 0
+    becomes(lambda: logged(device, "users were changed: a password$"))
+    (key,) = re.findall(r"SHA256:[^ ]+", device.tool("host-key").out)
+    device.up.popen.send_signal(signal.SIGHUP)
+    becomes(lambda: logged(device, f"new SSH connections are shown the host key {re.escape(key)}$"))
+    assert logged(device, "SIGHUP")
 
 
 def test_a_new_password_leaves_sessions_open(device: Device) -> None:
