@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 import re
 import signal
 import socket
@@ -151,6 +152,16 @@ def test_the_log_says_which_users_and_keys_were_changed(device: Device) -> None:
     device.up.popen.send_signal(signal.SIGHUP)
     becomes(lambda: logged(device, f"new SSH connections are shown the host key {re.escape(key)}$"))
     assert logged(device, "SIGHUP")
+
+
+def test_the_last_administrator_is_kept(tmp_path: Path) -> None:
+    device = Device.make(tmp_path / "d")
+    for words in (("remove", "admin"), ("group", "admin", "reader")):
+        code, out, told = device.tool("user", *words)
+        assert (code, out) == (1, "")
+        assert told.startswith("slp-agent: admin is the last administrator: give another user")
+    changed(device, "group", "admin", "reader", "--force")
+    changed(device, "remove", "admin")
 
 
 def test_a_new_password_leaves_sessions_open(device: Device) -> None:
