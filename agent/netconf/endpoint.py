@@ -128,6 +128,12 @@ class Endpoint:
         self._paused = False
         self._idle = False
         self._reason: str | None = None
+        self._closing = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended, or is about to as somebody asked: not by losing its connection."""
+        return self._closing or self._reason not in (None, "dropped")
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive(data)
@@ -219,6 +225,7 @@ class Endpoint:
                 timer.cancel()
             elif isinstance(event.operation, CloseSession):
                 self._session.in_rpcs += 1
+                self._closing = True
                 await self._send(messages.ok_reply(event))
                 await self._channel.drained()
                 return "closed"

@@ -61,6 +61,7 @@ class Connection(asyncssh.SSHServer):
         self.idle_time = idle_time
         self._users: dict[str, User] = {}
         self._listed = b""
+        self.served = False
         self._attempts = 0
         self._waiting = False
         self._ssh: asyncssh.SSHServerConnection | None = None
@@ -102,7 +103,12 @@ class Connection(asyncssh.SSHServer):
         self._shared.connections.discard(self)
         self._logged_in()
         if exc is not None:
-            log.info("connection from %s lost: %s", self.source, exc)
+            # clients that are done often reset the connection instead of closing it
+            level = logging.DEBUG if self.served and all(one.over for one in self._running()) else logging.INFO
+            log.log(level, "connection from %s lost: %s", self.source, exc)
+
+    def _running(self) -> list[NetconfChannel]:
+        return [one for one in self._shared.channels if one.connection is self]
 
     def abort(self) -> None:
         """Drop the connection at once."""

@@ -295,7 +295,7 @@ def test_a_refused_key_is_logged_with_its_reason(server: Server, caplog: pytest.
         ("ada", ["rita", "x"], {}, "its principals 'rita, x' do not fit the user"),
         ("ada", [], {}, "it names no principal"),
         ("nobody", ["nobody"], {}, "there is no such user"),
-        ("ada", ["ada"], {"issuer": STRANGER}, f"its authority {STRANGER.get_fingerprint()} is not trusted"),
+        ("ada", ["ada"], {"issuer": STRANGER}, "its authority {stranger} is not trusted"),
         ("ada", ["ada"], {"valid_before": "20200101"}, "it expired at 20"),
         ("ada", ["ada"], {"valid_after": "20400101"}, "it is valid from 20"),
         ("ada", ["ada"], {"source_address": ["192.0.2.0/24"]}, "it is not for this source address"),
@@ -311,7 +311,7 @@ def test_a_refused_certificate_is_logged_with_its_reason(
 ) -> None:
     with pytest.raises(asyncssh.PermissionDenied):
         certified(user, principals, **more)
-    told = refusals(caplog)
+    told, why = refusals(caplog), why.format(stranger=STRANGER.get_fingerprint())
     assert told[0].startswith(f"login of '{user}' from 127.0.0.1 by certificate 'test', serial 0, refused: {why}")
 
 
