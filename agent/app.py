@@ -21,6 +21,7 @@ from agent.config import Address, ConfigError, RunConfig
 from agent.core.access import PATH as NACM
 from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
+from agent.core.membership import Membership
 from agent.core.replay import EventLog
 from agent.core.schema import Schema
 from agent.core.sessions import Authenticator, User
@@ -62,7 +63,7 @@ from agent.pam import PamUsers, checker
 from agent.restconf.auth import local_user
 from agent.restconf.listen import Local, Tcp, bind_local, bind_tcp
 from agent.restconf.server import Server
-from agent.setup import FILES_FOLDER, SOCKET_FILE, load_certificate, load_profile
+from agent.setup import FILES_FOLDER, SOCKET_FILE, host_key_fingerprint, load_certificate, load_profile
 from agent.ssh.server import SshServer
 from agent.store.check import ReportsCheck
 from agent.store.files import make_directory
@@ -293,6 +294,10 @@ class Accounts:
     def epoch(self) -> int:
         return self._users.epoch()
 
+    def all(self) -> dict[str, Account]:
+        """The accounts by name."""
+        return {account.name: account for account in self._users.all()}
+
     def local(self, uid: int) -> User | None:
         """A user of this machine, for NETCONF: the account of the same name, else as for the local RESTCONF socket.
 
@@ -380,6 +385,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             clock,
             LocalServer(serving, accounts.local),
         )
+        membership = Membership(accounts.epoch, accounts.all, agent.dispatch.sessions)
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
@@ -387,6 +393,8 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         agent.server.attach(listeners)
         served = listeners.start(netconf, agent.server.settings, local)
         undo.callback(listeners.stop)
+        membership.start()
+        undo.callback(membership.stop)
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
         undo.callback(store.check.stop)
@@ -419,12 +427,14 @@ def _joined(
 
 
 def _reload(keys: Keystore, listeners: Listeners) -> None:
+    log.info("SIGHUP: keys are read again")
     try:
         listeners.use_host_keys([keys.get(SSH_HOST)])
+        shown = host_key_fingerprint(keys)
     except (KeystoreError, ValueError, TimeoutError) as error:
         log.error("the host key stays as it was: %s", error)
     else:
-        log.info("the host key was read again: new connections are shown the present one")
+        log.info("new SSH connections are shown the host key %s", shown)
 
 
 def _new_device_key(keys: Keystore) -> Signer:

@@ -99,6 +99,7 @@ class Listeners:
             # before the first client gets in, so that no edit of the settings comes into the middle of it
             self._thread.call(self._take(settings, bound))
             self._thread.call(self._ssh.listen(first))
+            log.info("NETCONF over ssh is served on %s:%d", *address)
             if self._local is not None and local is not None:
                 self._thread.call(self._local.listen(local))
         except BaseException:
@@ -159,10 +160,12 @@ class Listeners:
         for server in self._servers.values():
             server.configure(settings)
         wanted = {(one.address, one.port): one.transport for one in settings.listen}
+        named = {(one.address, one.port): one.name for one in settings.listen}
         for address, opened in tuple(self._open.items()):
             if wanted.get(address) != opened.transport:
                 self._servers[opened.transport].unlisten(opened.listener)
                 del self._open[address]
+                log.info("NETCONF over %s is no longer served on %s:%d", opened.transport, *address)
                 if address in wanted:
                     bound[address] = opened.socket
                 else:
@@ -171,6 +174,7 @@ class Listeners:
             transport = wanted[address]
             listener = await self._servers[transport].listen(taken.dup())
             self._open[address] = _Open(taken, transport, listener)
+            log.info("NETCONF over %s is served on %s:%d (endpoint %s)", transport, *address, named[address])
         self._call(settings)
 
     def _call(self, settings: ServerSettings) -> None:

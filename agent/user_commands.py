@@ -20,6 +20,7 @@ PasswordStdin = Annotated[bool, typer.Option("--password-stdin", help="Read the 
 AuthorizedKey = Annotated[
     Path | None, typer.Option(help="File with SSH public keys of the user, in the form of authorized_keys.")
 ]
+Force = Annotated[bool, typer.Option("--force", help="Do it to the last administrator too.")]
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 
 
@@ -61,7 +62,7 @@ def add(
 
 @cli.command("passwd")
 def passwd(name: Name, state_dir: StateDir, password_stdin: PasswordStdin = False) -> None:
-    """Give a user a new password; sessions that are open stay open."""
+    """Give a user a new password; sessions that are open stay open (user remove ends them)."""
     if not password_stdin:
         fail("give --password-stdin and one line with the new password on standard input")
     from agent import process
@@ -79,25 +80,29 @@ def group(
     name: Name,
     to: Annotated[str, typer.Argument(metavar="GROUP", help="What it may do: admin, collector or reader.")],
     state_dir: StateDir,
+    force: Force = False,
 ) -> None:
-    """Move a user to another group; groups of your own are in the configuration (ietf-netconf-acm)."""
+    """Move a user to another group: what it may do changes within a second, in sessions that are open too.
+
+    Groups of your own are in the configuration (ietf-netconf-acm).
+    """
     from agent import process
 
     try:
         with process.users(state_dir) as users:
-            users.set_group(name, to)
+            users.set_group(name, to, force=force)
     except process.Failed as error:
         fail(error)
 
 
 @cli.command("remove")
-def remove(name: Name, state_dir: StateDir) -> None:
-    """Remove a user; it cannot log in any more."""
+def remove(name: Name, state_dir: StateDir, force: Force = False) -> None:
+    """Remove a user: it cannot log in any more, and its open sessions end within a second."""
     from agent import process
 
     try:
         with process.users(state_dir) as users:
-            users.remove(name)
+            users.remove(name, force=force)
     except process.Failed as error:
         fail(error)
 

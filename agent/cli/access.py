@@ -54,4 +54,6 @@ def explain(
     typer.echo(f"{'permitted' if output['permitted'] else 'denied'} by {output['reason']}")
     if "at" in output:
         typer.echo(f"at:     {output['at']}")
+    if "message" in output:
+        typer.echo(f"user:   {output['message']}")
     typer.echo(f"groups: {groups}")

@@ -1,6 +1,7 @@
 """The events that every NETCONF server tells of itself: sessions, changes of configuration, confirmed commits.
 
-Source: RFC 6470; what an edit was is taken from the difference of the trees (decision 0060). Core thread.
+Source: RFC 6470; what an edit was is taken from the difference of the trees (decision 0060). Who changed configuration
+stands in the log too. Core thread.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 import contextlib
 import ipaddress
+import logging
 from typing import Any, Final
 
 from agent.clock import Clock
@@ -22,6 +24,8 @@ from agent.core.tree import Tree
 from agent.core.trial import Changed, TrialEvent
 from agent.errors import Path
 
+log = logging.getLogger(__name__)
+
 MODULE: Final = "ietf-netconf-notifications"
 PUBLISHED: Final = frozenset(
     f"/{MODULE}:netconf-{name}" for name in ("config-change", "confirmed-commit", "session-start", "session-end")
@@ -35,7 +39,7 @@ REASONS: Final = frozenset({"closed", "killed", "dropped", "timeout", "bad-hello
 
 
 class BaseEvents:
-    """Makes and publishes them; where nobody listens and none is logged, nothing is computed."""
+    """Makes and publishes them; where nobody listens and no log keeps them, nothing is computed."""
 
     def __init__(self, schema: Schema, hub: Hub, clock: Clock) -> None:
         self._schema = schema
@@ -56,9 +60,23 @@ class BaseEvents:
             name, told = "netconf-confirmed-commit", True
         else:
             name, told = "netconf-config-change", event.datastore in (Datastore.RUNNING, Datastore.STARTUP)
-        if not (told and self.wants(name)):
+        wanted, logged = told and self.wants(name), told and log.isEnabledFor(logging.INFO)
+        if not (wanted or logged):
             return _nothing
-        tree = self._trial(event) if isinstance(event, TrialEvent) else self._change(event)
+        edits = [] if isinstance(event, TrialEvent) else _edits(event.old, event.new, self._schema)
+        publish = self._staged(name, event, edits, unit) if wanted else _nothing
+
+        def tell() -> None:
+            if logged:
+                log.info("%s", _told(event, len(edits)))
+            publish()
+
+        return tell
+
+    def _staged(
+        self, name: str, event: Changed | TrialEvent, edits: list[tuple[Path, str]], unit: UnitOfWork | None
+    ) -> Callable[[], None]:
+        tree = self._trial(event) if isinstance(event, TrialEvent) else self._change(event, edits)
         now = self._clock.now()
         if unit is None:
             return lambda: self._hub.publish(MODULE, name, tree, now)
@@ -90,15 +108,18 @@ class BaseEvents:
             tree["timeout"] = event.timeout
         return tree
 
-    def _change(self, event: Changed) -> Tree:
+    def _change(self, event: Changed, edits: list[tuple[Path, str]]) -> Tree:
         changed_by = {"server": [None]} if event.session is None else _user(event.session)
         tree: Tree = {"changed-by": changed_by, "datastore": event.datastore.value}
-        edits = [
-            {"target": to_instance_identifier(path), "operation": operation}
-            for path, operation in _edits(event.old, event.new, self._schema)
-        ]
+        if len(edits) > EDITS:
+            tops = (
+                node for node in self._schema.root.children if event.old.get(node.member) != event.new.get(node.member)
+            )
+            edits = [(of(node), "merge") for node in tops]
         if edits:
-            tree["edit"] = edits
+            tree["edit"] = [
+                {"target": to_instance_identifier(path), "operation": operation} for path, operation in edits
+            ]
         return tree
 
 
@@ -106,8 +127,22 @@ def _nothing() -> None:
     """Nobody wants to know."""
 
 
+def _told(event: Changed | TrialEvent, edits: int) -> str:
+    """One line for the log: who did what."""
+    session = event.session
+    who = "the agent itself"
+    if session is not None:
+        who = f"user {session.user.name} (session {session.id}, {session.transport} from {session.source_host})"
+    if isinstance(event, TrialEvent):
+        seconds = "" if event.timeout is None else f", to be confirmed within {event.timeout} s"
+        return f"confirmed commit: {event.event} by {who}{seconds}"
+    count = f"more than {EDITS}" if edits > EDITS else edits
+    return f"configuration: {event.datastore.value} changed by {who}: {count} edit{'' if edits == 1 else 's'}"
+
+
 def _edits(old: Tree, new: Tree, schema: Schema) -> list[tuple[Path, str]]:
-    """The topmost nodes that were created, deleted or given another value or place; in schema order."""
+    """The topmost nodes that were created, deleted or given another value or place, in schema order: all, or one more
+    than EDITS."""
     found: list[tuple[Path, str]] = []
     above: Path | None = None
     for difference in differences(old, new, schema.root):
@@ -117,8 +152,7 @@ def _edits(old: Tree, new: Tree, schema: Schema) -> list[tuple[Path, str]]:
         above = None if difference.operation == "update" else path
         found.append((path, _OPERATIONS[difference.operation](difference)))
         if len(found) > EDITS:
-            tops = [node for node in schema.root.children if old.get(node.member) != new.get(node.member)]
-            return [(of(node), "merge") for node in tops]
+            return found
     return _named(found)
 
 

@@ -82,7 +82,7 @@ class Decision(NamedTuple):
 
 
 RECOVERY = Decision(True, None, "a recovery session, which no rule applies to")
-DISABLED = Decision(True, None, "enable-nacm is false")
+DISABLED = Decision(True, None, "enable-nacm, which is false")
 
 
 class Keyed:
@@ -179,7 +179,7 @@ class Rights:
 
     def _execute(self, module: str, name: str) -> Decision:
         if (module, name) in _NEVER_DENIED:
-            return Decision(True, None, f"{name} is permitted to everyone")
+            return Decision(True, None, f"the standard, which lets everyone call {name}")
         for rule in self._named:
             if rule.kind != "notification" and _matches(rule, module, name, "exec"):
                 return Decision(rule.permit, rule)
@@ -187,13 +187,13 @@ class Rights:
         if node is not None and node.nacm == "default-deny-all":
             return Decision(False, None, f"nacm:default-deny-all of {module}:{name}")
         if (module, name) in _ALWAYS_DENIED:
-            return Decision(False, None, f"{name} is denied where no rule permits it")
+            return Decision(False, None, f"the default of {name}, which only a rule permits")
         return self._default("exec")
 
     def notify(self, node: Node, at: Keys) -> Decision:
         """RFC 8341 section 3.4.6: whether an event may be sent; of one tied to data, the data must be readable too."""
         if node.name in _CLOSING:
-            return Decision(True, None, f"{node.name} is permitted to everyone")
+            return Decision(True, None, f"the standard, which lets everyone have {node.name}")
         tied = node.parent is not None and node.parent.kind != "root"
         if tied:
             for above in lineage(node)[:-1]:

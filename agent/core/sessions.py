@@ -50,6 +50,10 @@ class Authenticator(Protocol):
         ...
 
 
+Lookup = Callable[[], User | None]
+"""The user of a session as it is now; None where there is none any more. May take long."""
+
+
 @dataclass(slots=True)
 class Denials:
     """How many denials of one session are logged one by one: `BURST` in `SPAN` seconds; the rest is only counted."""
@@ -76,7 +80,10 @@ class Denials:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """One management session. Counters are those of RFC 6022 section 2.1.4; the front end counts them."""
+    """One management session. Counters are those of RFC 6022 section 2.1.4; the front end counts them.
+
+    `lookup` asks for the user anew; None where each request is authenticated by itself.
+    """
 
     id: int
     user: User
@@ -84,11 +91,23 @@ class Session:
     source_host: str
     login_time: float
     end: Callable[[str], None] = field(repr=False)
+    lookup: Lookup | None = field(default=None, repr=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, repr=False)
     denials: Denials = field(default_factory=Denials, repr=False)
     in_rpcs: int = 0
     in_bad_rpcs: int = 0
     out_rpc_errors: int = 0
     out_notifications: int = 0
+
+    def look_again(self) -> bool:
+        """Take the user as it is now; False where there is no such user. Any thread; raises what the lookup raises."""
+        if self.lookup is None:
+            return True
+        with self._looking:  # an answer that is older never comes after one that is newer
+            user = self.lookup()
+            if user is not None:
+                self.user = user
+        return user is not None
 
 
 _UNUSUAL = frozenset({"dropped", "timeout", "other"})
@@ -130,17 +149,25 @@ class Sessions:
         self._ended: defaultdict[str, Statistics] = defaultdict(Statistics)
         self._last = 0
 
-    def open(self, user: User, transport: str, source_host: str, *, end: Callable[[str], None]) -> Session:
+    def open(
+        self,
+        user: User,
+        transport: str,
+        source_host: str,
+        *,
+        end: Callable[[str], None],
+        lookup: Lookup | None = None,
+    ) -> Session:
         """Register a session under the next free id.
 
-        `end(reason)` is called on the core thread when another session ends this one: it must only schedule the end.
+        `end(reason)` is called, on any thread, when the session is to end: it must only schedule the end.
         """
         with self._lock:
             number = self._last % HIGHEST_ID + 1
             while number in self._open:
                 number = number % HIGHEST_ID + 1
             self._last = number
-            session = Session(number, user, transport, source_host, self._clock.now(), end)
+            session = Session(number, user, transport, source_host, self._clock.now(), end, lookup)
             self._open[number] = session
             self._ended[transport].in_sessions += 1
             return session

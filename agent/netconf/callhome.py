@@ -24,6 +24,8 @@ FIRST_DELAY = 1.0
 PAUSE = 0.3
 """Seconds between two attempts of one round: a client that drops connections at once is not dialled in a circle."""
 
+NOBODY = "nobody logged in"
+
 Serve = Callable[[socket.socket, float | None], Awaitable[bool]]
 """Serves a connection to its end; tells whether the client logged in. The second value: seconds that it may be idle."""
 
@@ -116,11 +118,10 @@ class Caller:
         """Try until a client has logged in and gone again."""
         delay = FIRST_DELAY
         while not self._stopped:
-            attempts = [one for one in self._order() for _ in range(self.client.attempts)]
-            for number, endpoint in enumerate(attempts):
+            for number, endpoint in enumerate(self._order()):
                 if number:
                     await _about(PAUSE)
-                if await self._attempt(endpoint) or self._stopped:
+                if await self._round(endpoint):
                     return
             await _about(delay)
             delay = min(2 * delay, self.client.longest_delay)
@@ -134,17 +135,30 @@ class Caller:
             endpoints = endpoints[at:] + endpoints[:at]
         return endpoints
 
-    async def _attempt(self, endpoint: Endpoint) -> bool:
-        """One connection, to its end. Whether a client logged in on it."""
+    async def _round(self, endpoint: Endpoint) -> bool:
+        """As many attempts at one endpoint as are configured. Whether it was used, or all is to stop."""
+        where = f"{self.client.name} at {endpoint.address}:{endpoint.port}"
+        problem: str | None = None
+        for number in range(self.client.attempts):
+            if number:
+                await _about(PAUSE)
+            problem = await self._attempt(endpoint, where)
+            if problem is None or self._stopped:
+                return True
+        # one line for all of them, and again in the next round
+        level = logging.WARNING if problem == NOBODY else logging.INFO
+        log.log(level, "call home to %s failed: %s (attempts: %d)", where, problem, self.client.attempts)
+        return False
+
+    async def _attempt(self, endpoint: Endpoint, where: str) -> str | None:
+        """One connection, to its end. Why no client logged in on it; None where one did."""
         client = self.client
-        where = f"{client.name} at {endpoint.address}:{endpoint.port}"
         try:
             async with asyncio.timeout(client.max_wait):
                 connected = await self._dial(endpoint.address, endpoint.port)
         except (OSError, TimeoutError, UnicodeError) as error:
-            log.info("call home to %s: no connection (%s)", where, error or "no answer")
-            return False
-        log.info("call home to %s: connected", where)
+            return f"no connection ({error or 'no answer'})"
+        log.debug("call home to %s: connected", where)
         self._serving = True
         try:
             known = await self._serve(connected, client.idle_time)
@@ -152,12 +166,11 @@ class Caller:
             self._serving = False
             # a transport that took it has closed it already
             connected.close()
-        if known:
-            self._last = endpoint
-            log.info("call home to %s: ended", where)
-        else:
-            log.warning("call home to %s: nobody logged in", where)
-        return known
+        if not known:
+            return NOBODY
+        self._last = endpoint
+        log.info("call home to %s: ended", where)
+        return None
 
 
 async def _about(seconds: float) -> None:

@@ -18,7 +18,7 @@ from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
 from agent.core.requests import Get, Subscribe
 from agent.core.select import walks
-from agent.core.sessions import User
+from agent.core.sessions import Lookup, User
 from agent.core.streams import Subscription
 from agent.core.view import mode_of
 from agent.errors import Error, RequestError
@@ -109,6 +109,7 @@ class Endpoint:
         source_host: str,
         capabilities: Sequence[str],
         transport: str = "netconf-ssh",
+        lookup: Lookup | None = None,
         hello_timeout: float,
         idle_timeout: float = 0,
         message_limit: int = MESSAGE_LIMIT,
@@ -120,7 +121,7 @@ class Endpoint:
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
-        self._session = dispatch.sessions.open(user, transport, source_host, end=self.end)
+        self._session = dispatch.sessions.open(user, transport, source_host, end=self.end, lookup=lookup)
         self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities, limit=message_limit)
         self._arriving = arriving
         self._hello_timeout = hello_timeout
@@ -133,6 +134,12 @@ class Endpoint:
         self._paused = False
         self._idle = False
         self._reason: str | None = None
+        self._closing = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended, or is about to as somebody asked: not by losing its connection."""
+        return self._closing or self._reason not in (None, "dropped")
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive(data)
@@ -181,6 +188,7 @@ class Endpoint:
         timer = self._loop.call_later(self._hello_timeout, self._finish, "timeout")
         reason = "other"
         try:
+            await self._look_again()
             if self._reason is not None:
                 raise asyncio.CancelledError
             self._channel.write(self._protocol.hello())
@@ -213,6 +221,13 @@ class Endpoint:
         self._protocol.drop()
         self._arriving.gone(self)
 
+    async def _look_again(self) -> None:
+        """The user may have been changed since it logged in: on an SSH connection that may be long ago."""
+        session = self._session
+        if session.lookup is not None and not await self._loop.run_in_executor(None, session.look_again):
+            log.warning("session %d: there is no user %s any more", session.id, session.user.name)
+            self._reason = self._reason or "other"
+
     async def _serve(self, timer: asyncio.TimerHandle) -> str:
         taken = 0
         while True:
@@ -235,6 +250,7 @@ class Endpoint:
                 timer.cancel()
             elif isinstance(event.operation, CloseSession):
                 self._session.in_rpcs += 1
+                self._closing = True
                 await self._send(messages.ok_reply(event))
                 await self._channel.drained()
                 return "closed"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 import logging
 import socket
 import struct
@@ -98,7 +99,8 @@ class LocalConnection(asyncio.Protocol):
             return
         if self._transport is None:
             return
-        self._endpoint = serving.endpoint(self, user, source_host="localhost", transport="netconf-ssh")
+        lookup = partial(self._server.user, uid)
+        self._endpoint = serving.endpoint(self, user, source_host="localhost", transport="netconf-ssh", lookup=lookup)
         if self._early:
             self._endpoint.data_received(bytes(self._early))
             self._early.clear()

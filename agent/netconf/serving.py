@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agent.core.dispatch import Dispatch
-from agent.core.sessions import User
+from agent.core.sessions import Lookup, User
 from agent.netconf.endpoint import Channel, Endpoint
 from agent.netconf.limits import Arriving, room
 from agent.netconf.session import capabilities
@@ -42,11 +42,18 @@ class Serving:
         return None
 
     def endpoint(
-        self, channel: Channel, user: User, *, source_host: str, transport: str, idle_time: float | None = None
+        self,
+        channel: Channel,
+        user: User,
+        *,
+        source_host: str,
+        transport: str,
+        lookup: Lookup,
+        idle_time: float | None = None,
     ) -> Endpoint:
         """A session for an authenticated user, over a channel that the transport has made.
 
-        `idle_time` is in seconds; None means that of the limits.
+        `lookup` is how the transport would find the user now; `idle_time` is in seconds, None means that of the limits.
         """
         limits = self.limits
         self.arriving.total = room(limits.message_size)
@@ -58,6 +65,7 @@ class Serving:
             source_host=source_host,
             capabilities=self._announce,
             transport=transport,
+            lookup=lookup,
             hello_timeout=limits.hello_time,
             idle_timeout=limits.idle_time if idle_time is None else idle_time,
             message_limit=limits.message_size,

@@ -45,6 +45,8 @@ class AccessOperations:
             "reason": str(decision),
             "group": sorted(self._access.groups(user)),
         }
+        if known is None:
+            tree["message"] = f"there is no account {name}: this is what one of that name would meet in these groups"
         if decision.rule is not None:
             tree |= {"rule-list": decision.rule.rule_list, "rule": decision.rule.name}
         if node is not None:

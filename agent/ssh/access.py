@@ -46,9 +46,14 @@ class Access:
         keys = tuple(load_authorized(line) for line in settings.trusted_keys)
         return cls(keys, settings.principals, settings.passwords)
 
+    def names(self, username: str) -> frozenset[str]:
+        """The principals of which a certificate needs one to log in that user."""
+        named = {username, *self.principals.get(username, ())}
+        return frozenset(one for one in named if _PRINCIPAL.fullmatch(one))
+
     def authorities(self, username: str) -> asyncssh.SSHAuthorizedKeys:
         """The trusted keys, each good for certificates with a principal of that user."""
-        names = sorted(one for one in {username, *self.principals.get(username, ())} if _PRINCIPAL.fullmatch(one))
+        names = sorted(self.names(username))
         found = asyncssh.SSHAuthorizedKeys()
         if self.trusted and names:
             options = f'cert-authority,principals="{",".join(names)}" '

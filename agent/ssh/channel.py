@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 import logging
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
     """asyncssh's callbacks for one channel, and the port that its endpoint writes to."""
 
     def __init__(self, connection: Connection, shared: Shared, user: User) -> None:
-        self._connection = connection
+        self.connection = connection
         self._shared = shared
         self._user = user
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
@@ -42,10 +43,10 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         self._channel = chan
         # pause_writing and resume_writing then tell of every change between empty and not empty
         chan.set_write_buffer_limits(high=0)
-        self._connection.channels.add(self)
+        self.connection.channels.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncssh's signature
-        self._connection.channel_gone(self)
+        self.connection.channel_gone(self)
         self._channel = None
         if self._endpoint is not None:
             self._endpoint.connection_lost()
@@ -75,19 +76,21 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         # asked again: several channels may have been opened before the first of them became a session
         full = shared.serving.full(self._user)
         if full is not None:
-            log.warning("session of %s from %s refused: %s", self._user.name, self._connection.source, full)
+            log.warning("session of %s from %s refused: %s", self._user.name, self.connection.source, full)
             channel.write_stderr(full.encode() + b"\r\n")
             channel.exit(1)
             return
         self._endpoint = shared.serving.endpoint(
             self,
             self._user,
-            source_host=self._connection.source,
+            source_host=self.connection.source,
             transport="netconf-ssh",
-            idle_time=self._connection.idle_time,
+            lookup=partial(shared.authenticator.user, self._user.name),
+            idle_time=self.connection.idle_time,
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
         shared.channels.add(self)
+        self.connection.served = True
         self.task.add_done_callback(lambda _: shared.channels.discard(self))
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:  # noqa: ARG002 - asyncssh's
@@ -112,16 +115,21 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             self._endpoint.end(reason)
 
     @property
+    def over(self) -> bool:
+        """Whether there is no session on it that the loss of the connection cuts off."""
+        return self._endpoint is None or self._endpoint.over
+
+    @property
     def buffered(self) -> int:
         channel = self._channel
         if channel is None:
             return 0
-        return self._held_size + channel.get_write_buffer_size() + self._connection.buffered
+        return self._held_size + channel.get_write_buffer_size() + self.connection.buffered
 
     def write(self, data: bytes) -> None:
         """Small replies of one turn of the event loop leave together."""
         if not self._held:
-            self._connection.before_flush(self._pass_on)
+            self.connection.before_flush(self._pass_on)
         self._held.append(data)
         self._held_size += len(data)
         if self._held_size > TOGETHER:

@@ -20,6 +20,7 @@ from agent.ssh.access import Access
 from agent.ssh.channel import NetconfChannel
 from agent.ssh.keys import KeyTextError, load_authorized
 from agent.ssh.outgoing import Outgoing
+from agent.ssh.refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ class Shared:
     connections: set[Connection]
     channels: set[NetconfChannel]
     access: Access
+    refusals: FailureLimit
+    """How many refused keys of one source are logged."""
 
 
 class Connection(asyncssh.SSHServer):
@@ -62,6 +65,8 @@ class Connection(asyncssh.SSHServer):
         self._called = called
         self.idle_time = idle_time
         self._users: dict[str, User] = {}
+        self._listed = b""
+        self.served = False
         self._attempts = 0
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
@@ -114,7 +119,12 @@ class Connection(asyncssh.SSHServer):
         if self._timer is not None:
             self._timer.cancel()
         if exc is not None:
-            log.info("connection from %s lost: %s", self.source, exc)
+            # clients that are done often reset the connection instead of closing it
+            level = logging.DEBUG if self.served and all(one.over for one in self._running()) else logging.INFO
+            log.log(level, "connection from %s lost: %s", self.source, exc)
+
+    def _running(self) -> list[NetconfChannel]:
+        return [one for one in self._shared.channels if one.connection is self]
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -184,10 +194,23 @@ class Connection(asyncssh.SSHServer):
 
     async def _modern_keys(self, username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
         """Stands before asyncssh's own check of a key or certificate."""
-        if not self._shared.access.modern(key_data, signature):
-            log.warning("a key of %.64r from %s refused: signed with an algorithm of old", username, self.source)
-            return False
-        return await self._take_keys(username, key_data, msg, signature)
+        modern = self._shared.access.modern(key_data, signature)
+        if modern and await self._take_keys(username, key_data, msg, signature):
+            return True
+        self._tell_refused(username, key_data, modern=modern)
+        return False
+
+    def _tell_refused(self, username: str, key_data: bytes, *, modern: bool) -> None:
+        """One line of the log, few a minute and source: clients offer all keys that they have."""
+        limit, now = self._shared.refusals, asyncio.get_running_loop().time()
+        if limit.blocked(self.source, now):
+            return
+        limit.failed(self.source, now)
+        known, listed = username in self._users, self._listed == key_data
+        access = self._shared.access
+        what, why = refusal(key_data, username, self.source, access, known=known, listed=listed, modern=modern)
+        last = "; further ones from there are not logged for a while" if limit.blocked(self.source, now) else ""
+        log.warning("login of %.64r from %s by %s refused: %s%s", username, self.source, what, why, last)
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         loop = asyncio.get_running_loop()
@@ -195,6 +218,7 @@ class Connection(asyncssh.SSHServer):
         if user is None or not any(_is_key(line, key, username) for line in lines):
             return False
         self._users[username] = user
+        self._listed = key.public_data
         return True
 
     def _keys_of(self, username: str) -> tuple[list[str], User | None]:

@@ -82,6 +82,7 @@ class SshServer:
             connections=set(),
             channels=set(),
             access=Access(),
+            refusals=FailureLimit(),
         )
         self._acceptors: set[asyncssh.SSHAcceptor] = set()
         self._stopped = False

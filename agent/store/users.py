@@ -26,7 +26,8 @@ from agent.store.database import open_writer, translated
 from agent.store.errors import JournalDamaged, UserError
 from agent.store.sshkeys import Key, key_lines, key_of
 
-GROUPS = ("admin", "collector", "reader")
+ADMIN = "admin"
+GROUPS = (ADMIN, "collector", "reader")
 """What an account may be: change and call everything, collect reports, only read."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,63}")
@@ -218,17 +219,22 @@ class Users:
                 raise UserError(f"user {name} has no password: the last SSH key stays, or remove the user")
             view.entries[name] = replace(entry, ssh_keys=left)
 
-    def set_group(self, name: str, group: str) -> None:
-        """Move an account to another group. Raises UserError."""
+    def set_group(self, name: str, group: str, *, force: bool = False) -> None:
+        """Move an account to another group; the last administrator only by `force`. Raises UserError."""
         if group not in GROUPS:
             raise UserError(f"{group!r} is not a group: choose one of {', '.join(GROUPS)}")
         with self._change() as view:
-            view.entries[name] = replace(_known(view, name), group=group)
+            entry = _known(view, name)
+            if group != ADMIN and not force:
+                _check_last(view, entry)
+            view.entries[name] = replace(entry, group=group)
 
-    def remove(self, name: str) -> None:
-        """Remove an account. Raises UserError."""
+    def remove(self, name: str, *, force: bool = False) -> None:
+        """Remove an account; that of the last administrator only by `force`. Raises UserError."""
         with self._change() as view:
-            _known(view, name)
+            entry = _known(view, name)
+            if not force:
+                _check_last(view, entry)
             del view.entries[name]
 
     def _hash(self, password: str) -> _Hash:
@@ -319,6 +325,15 @@ def _known(view: _View, name: str) -> _Entry:
     if entry is None:
         raise UserError(f"there is no user {name}: list the users, or add this one")
     return entry
+
+
+def _check_last(view: _View, entry: _Entry) -> None:
+    """Raises UserError where no administrator would be left without this one."""
+    if entry.group == ADMIN and not any(one.group == ADMIN for one in view.entries.values() if one is not entry):
+        raise UserError(
+            f"{entry.name} is the last administrator: give another user the group admin first, or say --force, after "
+            "which only root and the agent's own user on this machine administer it"
+        )
 
 
 def _storable(password: str) -> bool:

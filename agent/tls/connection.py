@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 import logging
 import socket
 import ssl
@@ -198,7 +199,12 @@ class TlsConnection(asyncio.Protocol):
             return
         self._logged_in()
         self._endpoint = shared.serving.endpoint(
-            self, user, source_host=self.source, transport="netconf-tls", idle_time=self._idle_time
+            self,
+            user,
+            source_host=self.source,
+            transport="netconf-tls",
+            lookup=partial(shared.authenticator.user, user.name),
+            idle_time=self._idle_time,
         )
         self.resume_reading()
         # what came together with the end of the handshake

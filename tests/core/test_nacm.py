@@ -509,7 +509,7 @@ def test_denied_operations_are_counted_and_told(caplog: pytest.LogCaptureFixture
                 with pytest.raises(Denied):
                     toy.dispatch.submit(EndSession(9), session).result(5)
             assert len(caplog.records) == BURST - 1
-            assert "kill-session is denied where no rule permits it" in caplog.text
+            assert "by the default of kill-session, which only a rule permits" in caplog.text
         assert refused.value.on_rpc()[0].path == (Step("ietf-netconf", "rpc"), Step("toy", "greet"))
         assert toy.dispatch.access.counters.read() == {
             "denied-operations": 1 + 2 * BURST,

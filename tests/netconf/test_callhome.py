@@ -240,7 +240,8 @@ def test_somebody_who_does_not_log_in_counts_as_nobody(
         client.connection.close()
     finally:
         second.end()
-    assert "nobody logged in" in caplog.text
+    told = [one.getMessage() for one in caplog.records if "nobody logged in" in one.getMessage()]
+    assert told == [f"call home to ops at 127.0.0.1:{listener.port} failed: nobody logged in (attempts: 2)"]
 
 
 def test_where_a_client_was_last(device: Callable[..., Listeners], listener: Listener) -> None:
@@ -323,8 +324,10 @@ def delays_of(client: CallHome, serve: Any, dial: Any, count: int, monkeypatch: 
     return delays
 
 
-def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One second, two, four …; each round tries every endpoint its number of times, with a breath between."""
+def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """One second, two, four …; each round tries every endpoint its number of times, with a breath between, and tells of
+    each in one line."""
+    caplog.set_level(logging.INFO)
     dialled: list[int] = []
 
     async def dial(host: str, port: int) -> socket.socket:
@@ -342,6 +345,8 @@ def test_pauses_grow_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
         *(*breath, 5),
     ]
     assert dialled == [1, 1, 2, 2] * 5
+    told = [f"call home to ops at {at} failed: no connection (nobody there) (attempts: 2)" for at in ("a:1", "b:2")]
+    assert [one.getMessage() for one in caplog.records] == told * 5
 
 
 def test_a_client_that_comes_and_goes_is_not_called_in_a_circle(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from tests.netconf.support import HOST_KEY, WAIT, Client, Server, until
 from tests.toy.build import Toy, Users
 
 KINDS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
+STRANGER = asyncssh.generate_private_key("ssh-ed25519")
 HELLO = "urn:ietf:params:netconf:base:1.1"
 
 
@@ -281,6 +282,65 @@ def test_openssh_with_a_certificate(server: Server, tmp_path: Path, kind: str) -
         env={**os.environ, "SSH_AUTH_SOCK": ""},
     )
     assert HELLO.encode() in done.stdout, done.stderr.decode()
+
+
+# What the log says of refusals
+
+
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [one.getMessage() for one in caplog.records if one.name == "agent.ssh.connection"]
+    caplog.clear()
+    return [one for one in lines if "refused: " in one]
+
+
+def test_a_refused_key_is_logged_with_its_reason(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    """User, source, fingerprint, why; what is only asked for and what is signed alike."""
+    listed, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    assert isinstance(server.users, Users)
+    server.users.keys["rita"] = [line(listed)]
+    by = f"from 127.0.0.1 by key {other.get_fingerprint()} refused:"
+    for user, why in (("rita", "it is none of the user's keys"), ("nobody", "there is no such user")):
+        with pytest.raises(asyncssh.PermissionDenied):
+            attempt(server, user, client_keys=[other])
+        assert refusals(caplog) == [f"login of '{user}' {by} {why}"]
+    assert HELLO in attempt(server, "rita", client_keys=[listed])
+    assert refusals(caplog) == []
+
+
+@pytest.mark.parametrize(
+    ("user", "principals", "more", "why"),
+    [
+        ("ada", ["rita", "x"], {}, "its principals 'rita, x' do not fit the user"),
+        ("ada", [], {}, "it names no principal"),
+        ("nobody", ["nobody"], {}, "there is no such user"),
+        ("ada", ["ada"], {"issuer": STRANGER}, "its authority {stranger} is not trusted"),
+        ("ada", ["ada"], {"valid_before": "20200101"}, "it expired at 20"),
+        ("ada", ["ada"], {"valid_after": "20400101"}, "it is valid from 20"),
+        ("ada", ["ada"], {"source_address": ["192.0.2.0/24"]}, "it is not for this source address"),
+    ],
+)
+def test_a_refused_certificate_is_logged_with_its_reason(
+    certified: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+    user: str,
+    principals: list[str],
+    more: dict[str, object],
+    why: str,
+) -> None:
+    with pytest.raises(asyncssh.PermissionDenied):
+        certified(user, principals, **more)
+    told, why = refusals(caplog), why.format(stranger=STRANGER.get_fingerprint())
+    assert told[0].startswith(f"login of '{user}' from 127.0.0.1 by certificate 'test', serial 0, refused: {why}")
+
+
+def test_refused_keys_do_not_fill_the_log(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(6)]
+    for _ in range(3):
+        with pytest.raises(asyncssh.Error):
+            attempt(server, "ada", client_keys=keys)
+    told = refusals(caplog)
+    assert len(told) == 10
+    assert told[-1].endswith("; further ones from there are not logged for a while")
 
 
 # Host keys

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import struct
 import threading
 import time
 
@@ -605,3 +606,22 @@ def test_counters(server: Server, toy: Toy) -> None:
         client.rpc('<fail xmlns="urn:example:toy"/>')
         counters = (session.in_rpcs, session.in_bad_rpcs, session.out_rpc_errors, session.out_notifications)
         assert counters == (3, 1, 3, 0)
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["after close-session", "in the middle"])
+def test_only_a_session_that_is_cut_off_is_told_as_lost(
+    server: Server, caplog: pytest.LogCaptureFixture, orderly: bool
+) -> None:
+    """Clients that are done with their session often reset the connection: not worth a line."""
+    caplog.set_level(logging.DEBUG, "agent.ssh.connection")
+    connection = server.connect()
+    client = Client(connection)
+    client.greet(HELLO_11)
+    assert is_ok(client.rpc("<close-session/>" if orderly else '<reset xmlns="urn:example:toy"/>'))
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.sock.close()
+    assert until(lambda: not server.ssh._shared.connections)
+    lost = [one.levelname for one in caplog.records if "lost: " in one.getMessage()]
+    # where the server's own end came first, nothing was lost
+    assert lost in ([["DEBUG"], []] if orderly else [["INFO"]])
+    connection.close()

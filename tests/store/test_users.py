@@ -68,12 +68,28 @@ def test_a_long_password_is_never_taken_for_its_beginning(users: Users) -> None:
         assert users.password("ada", "x" * length) is None
 
 
+def test_the_last_administrator_stays(users: Users) -> None:
+    """Unless it is forced; the others of the group admin may go."""
+    users.add("ada", "admin", "x")
+    users.add("bob", "reader", "x")
+    for change in (lambda: users.remove("ada"), lambda: users.set_group("ada", "reader")):
+        with pytest.raises(UserError, match="ada is the last administrator: give another user the group admin first"):
+            change()
+    users.set_group("ada", "admin")
+    users.remove("bob")
+    users.add("eve", "admin", "x")
+    users.remove("ada")
+    users.set_group("eve", "collector", force=True)
+    assert [(each.name, each.group) for each in users.all()] == [("eve", "collector")]
+    users.remove("eve")
+
+
 def test_a_password_can_be_changed_and_a_user_removed(users: Users) -> None:
     users.add("ada", "admin", "old")
     users.set_password("ada", "new")
     assert users.password("ada", "old") is None
     assert users.password("ada", "new") is not None
-    users.set_group("ada", "reader")
+    users.set_group("ada", "reader", force=True)
     assert users.password("ada", "new") == Account("ada", "reader", (), True)
     users.remove("ada")
     assert users.password("ada", "new") is None

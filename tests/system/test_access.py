@@ -39,7 +39,12 @@ def explain(device: Device, *words: str) -> Done:
         (("reader", "/ietf-netconf-acm:nacm/groups", "read"), "denied by rule rules of rule-list reading", "reader"),
         (("collector", "slp-agent:close-reports", "exec"), "permitted by rule close-reports of", "collector"),
         (("reader", "slp-agent:close-reports", "exec"), "denied by exec-default", "reader"),
-        (("reader", "ietf-netconf:close-session", "exec"), "permitted by close-session is permitted", "reader"),
+        (
+            ("reader", "ietf-netconf:close-session", "exec"),
+            "permitted by the standard, which lets everyone call close-session",
+            "reader",
+        ),
+        (("reader", "ietf-netconf:kill-session", "exec"), "denied by the default of kill-session, which", "reader"),
         (("nobody", "slp-agent:report-closed", "read"), "denied by read-default", "none"),
         (("nobody", "slp-agent:report-closed", "read", "--group", "reader"), "permitted by rule events", "reader"),
     ],
@@ -50,6 +55,16 @@ def test_explain(device: Device, words: tuple[str, ...], told: str, groups: str)
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith(told), done.out
     assert done.out.endswith(f"groups: {groups}\n")
+
+
+def test_explain_says_where_there_is_no_such_user(device: Device) -> None:
+    """With its configured groups, or with those that are asked about; of users that there are it says nothing."""
+    for words in ((), ("--group", "reader")):
+        done = explain(device, "nobody", "slp-agent:sync", "exec", *words)
+        assert "user:   there is no account nobody" in done.out.splitlines()[1], done.out
+    assert "user:" not in explain(device, "reader", "slp-agent:sync", "exec").out
+    told = json.loads(explain(device, "nobody", "slp-agent:sync", "exec", "--json").out)
+    assert told["message"].startswith("there is no account nobody")
 
 
 def test_explain_in_json(device: Device) -> None:
