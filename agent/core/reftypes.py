@@ -45,6 +45,9 @@ class IdentityRef(Type):
     def from_xml(self, text: str, prefixes: Prefixes) -> Any:
         prefix, colon, name = text.rpartition(":")
         namespace = prefixes.get(prefix if colon else None)
+        if namespace is None and not colon:
+            # no default namespace either: ncclient's get_schema(format="yin") means the leaf's own module
+            return self._known(f"{self.module}:{name}", text)
         if namespace is None:
             raise InvalidValue(f"{shown(text)}: the prefix of this identity is not declared")
         return self._known(f"{self.names.modules.get(namespace, namespace)}:{name}", text)
