@@ -90,12 +90,12 @@ class Driven(Device):
         configure(self, f"{listen}<tls>{anchor}{maps}</tls>")
 
     def known_hosts(self, folder: Path) -> Path:
-        """A file of OpenSSH's form with this device's keys."""
+        """A file of OpenSSH's form with this device's keys, also under its bare name, which scrapli looks for."""
         host, port = self.address
         words = ["ssh-keyscan", "-p", str(port), host]
         scan = subprocess.run(words, capture_output=True, text=True, timeout=30, check=True)
         file = folder / "known_hosts"
-        file.write_text(scan.stdout)
+        file.write_text(scan.stdout + scan.stdout.replace(f"[{host}]:{port}", host))
         return file
 
     def call(self, transport: str, port: int) -> None:
