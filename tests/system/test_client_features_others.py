@@ -68,11 +68,15 @@ def client(driven: Driven, request: pytest.FixtureRequest) -> Iterator[Manager]:
     with Manager(request.param(driven), timeout=20) as opened:
         opened.discard_changes()
         yield opened
-        # over TLS its own end leaves the connection, and a reader that takes octets of the next: the server ends it
-        if opened.session.thread.is_alive():
-            with suppress(SessionClosedException, OSError):
-                opened.close_session()
-            opened.session.thread.join(20)
+        end(opened)
+
+
+def end(client: Manager) -> None:
+    """Let the server close it: over TLS the client's own end leaves a reader, which takes octets of the next socket."""
+    if client.session.thread.is_alive():
+        with suppress(SessionClosedException, OSError):
+            client.close_session()
+        client.session.thread.join(20)
 
 
 @pytest.fixture
@@ -185,12 +189,12 @@ def test_netconf_client_commits(client: Manager, other: Manager) -> None:
     client.cancel_commit()
     assert shown(other) == "plain"
     client.discard_changes()
-    for value, end in (("persists", "commit"), ("taken back", "cancel_commit")):
+    for value, last in (("persists", "commit"), ("taken back", "cancel_commit")):
         write(value)
         client.commit(confirmed=True, confirm_timeout=60, persist="token")
         assert shown(other) == value
-        assert refused(getattr(other, end), persist_id="another") == "invalid-value"
-        getattr(other, end)(persist_id="token")
+        assert refused(getattr(other, last), persist_id="another") == "invalid-value"
+        getattr(other, last)(persist_id="token")
         assert shown(client) == "persists"
     client.discard_changes()
 
@@ -278,6 +282,7 @@ def test_netconf_client_call_home(driven: Driven, transport: str) -> None:
         with Manager(session, timeout=20) as called:
             called.edit_config(CONFIG % f"called {transport}")
             assert shown(called) == f"called {transport}"
+            end(called)
     driven.call_nobody()
 
 
