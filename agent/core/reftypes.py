@@ -49,6 +49,9 @@ class IdentityRef(Type):
             # mean one thing only
             return self._known(f"{self.module}:{name}", text)
         namespace = prefixes.get(prefix if colon else None)
+        if namespace is None and not colon:
+            # no default namespace either: ncclient's get_schema(format="yin") means the leaf's own module
+            return self._known(f"{self.module}:{name}", text)
         if namespace is None:
             raise InvalidValue(f"{shown(text)}: the prefix of this identity is not declared")
         return self._known(f"{self.names.modules.get(namespace, namespace)}:{name}", text)

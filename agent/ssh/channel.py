@@ -52,6 +52,9 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
             self._endpoint.connection_lost()
         self._empty.set()
 
+    def pty_requested(self, term_type: object, term_size: object, term_modes: object) -> bool:  # noqa: ARG002 - asyncssh's
+        return True
+
     def subsystem_requested(self, subsystem: str) -> bool:
         self._netconf = subsystem == "netconf"
         if not self._netconf:

@@ -132,7 +132,8 @@ class SshServer:
             "gss_host": None,
             "agent_forwarding": False,
             "x11_forwarding": False,
-            "allow_pty": False,
+            # granted, and nothing comes of it: `ssh -tt`, which scrapli runs, ends where it is refused
+            "allow_pty": True,
             "line_editor": False,
             "allow_scp": False,
             "encoding": None,

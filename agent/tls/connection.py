@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 PIECE = 64 * 1024
 """Octets that are decrypted at a time."""
 
+RECORD = 4096
+"""Octets in a TLS record. ncclient reads so many at a time and then waits for the socket, where the rest of a longer
+record is no more."""
+
 KEEPALIVE = 30
 """Seconds of silence after which the kernel asks whether the peer is still there; three unanswered questions end it."""
 
@@ -238,7 +242,7 @@ class TlsConnection(asyncio.Protocol):
         try:
             view = memoryview(data)
             while view:
-                view = view[self._tls.write(view) :]
+                view = view[self._tls.write(view[:RECORD]) :]
         except ssl.SSLError as error:
             self._fail(str(error.reason))
             return

@@ -242,6 +242,7 @@ def test_names_are_qualified_for_xml(schema: Schema) -> None:
     assert kind(schema, "fruit").from_xml("tt:pear", {"tt": "urn:t"}) == "t:pear"
     assert kind(schema, "fruit").from_xml("q:fig", {"q": "urn:u"}) == "u:fig"
     assert kind(schema, "fruit").from_xml("apple", {None: "urn:t"}) == "t:apple"
+    assert kind(schema, "fruit").from_xml("apple", {}) == "t:apple"
     assert kind(schema, "either").to_xml("t:pear") == ("tt:pear", (("tt", "urn:t"),))
     assert kind(schema, "either").to_xml("red") == ("red", ())
     path = "/t:all/u:fruit[.='x']"

@@ -18,7 +18,8 @@ import pytest
 
 from tests.netconf.pki import email, root
 from tests.netconf.support import HELLO_11
-from tests.system.kit import BIN, NC, PASSWORD, SLPA, Device
+from tests.system.driven import configure, free_port
+from tests.system.kit import BIN, NC, PASSWORD, Device
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
 
@@ -35,12 +36,6 @@ def keys(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def configure(device: Device, inner: str) -> None:
-    with device.ncclient() as session:
-        config = f'<config xmlns="{NC}"><netconf-server xmlns="{SLPA}">{inner}</netconf-server></config>'
-        assert session.edit_config(target="running", config=config).ok
-
-
 def openssh(port: int, keys: Path, user: str = "admin") -> subprocess.CompletedProcess[str]:
     """`ssh -s netconf` with standard input at its end."""
     options = ("BatchMode=yes", "StrictHostKeyChecking=no", f"UserKnownHostsFile={keys}/known", "IdentitiesOnly=yes")
@@ -50,12 +45,6 @@ def openssh(port: int, keys: Path, user: str = "admin") -> subprocess.CompletedP
         [*words, "-s", f"{user}@127.0.0.1", "netconf"],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False, env=environment,
     )  # fmt: skip
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
