@@ -379,6 +379,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
             clock,
             LocalServer(serving, accounts.local),
+            held={"RESTCONF": restconf},
         )
         agent.start()
         undo.callback(agent.stop)

@@ -119,12 +119,16 @@ class TlsServer:
 
 def _certificates(access: TlsAccess) -> list[x509.Certificate]:
     found = []
-    for text in access.trust_anchors:
+    for place, text in enumerate(access.trust_anchors):
         try:
             (one,) = x509.load_pem_x509_certificates(text.encode("ascii"))
         except ValueError:
             raise SettingsError(
-                "tls trust-anchor: expected one PEM certificate, from -----BEGIN CERTIFICATE----- to its end"
+                "tls trust-anchor: expected one PEM certificate, from -----BEGIN CERTIFICATE----- to its end",
+                "tls",
+                "trust-anchor",
+                place,
+                "certificate",
             ) from None
         found.append(one)
     return found
