@@ -384,6 +384,7 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
             TlsServer(serving, accounts, lambda context: keys.load_tls(context, load_certificate(folder))),
             clock,
             LocalServer(serving, accounts.local),
+            held={"RESTCONF": restconf},
         )
         membership = Membership(accounts.epoch, accounts.all, agent.dispatch.sessions)
         agent.start()

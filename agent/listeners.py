@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+import errno
 import logging
 import socket
 from typing import Protocol
@@ -17,7 +18,7 @@ from agent.clock import Clock
 from agent.core.providers import Prepared
 from agent.netconf.callhome import Caller
 from agent.netconf.local import LocalServer
-from agent.netconf.settings import Listener, ServerSettings, SettingsError
+from agent.netconf.settings import Listen, Listener, ServerSettings, SettingsError
 from agent.netconf.thread import LoopThread
 from agent.restconf.listen import ListenError, bind_tcp
 from agent.ssh.server import SshServer
@@ -72,7 +73,16 @@ class _Open:
 class Listeners:
     """Joins sockets and transports, from `start` to `stop`."""
 
-    def __init__(self, ssh: SshServer, tls: TlsServer, clock: Clock, local: LocalServer | None = None) -> None:
+    def __init__(
+        self,
+        ssh: SshServer,
+        tls: TlsServer,
+        clock: Clock,
+        local: LocalServer | None = None,
+        held: Mapping[str, Address] | None = None,
+    ) -> None:
+        """`held` are addresses that the agent has besides, by what messages call them."""
+        self._held = dict(held or {})
         self._local = local
         self._clock = clock
         self._callers: dict[str, Caller] = {}
@@ -93,6 +103,7 @@ class Listeners:
         for server in self._servers.values():
             server.check(settings)
         address = first.getsockname()[:2]
+        self._held["the NETCONF address that the agent was started with"] = address
         bound = self._bind(settings, missing=True)
         self._thread.start()
         try:
@@ -119,17 +130,38 @@ class Listeners:
     def _bind(self, settings: ServerSettings, *, missing: bool) -> dict[Address, socket.socket]:
         """Sockets for the addresses that are not open yet. Raises SettingsError, unless some may be `missing`."""
         bound: dict[Address, socket.socket] = {}
-        for one in settings.listen:
+        wanted = {(one.address, one.port) for one in settings.listen}
+        for place, one in enumerate(settings.listen):
             if (one.address, one.port) in self._open:
                 continue
+            leaving = [old.socket for at, old in self._open.items() if at not in wanted and at[1] == one.port]
             try:
-                bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}")
+                bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}", leaving)
             except ListenError as error:
+                told, leaf = self._reason(error, one, settings, bound)
                 if not missing:
                     _close(tuple(bound.values()))
-                    raise SettingsError(str(error)) from None
-                log.error("%s; the agent runs without it", error)
+                    raise SettingsError(told, "listen", "endpoint", place, leaf) from None
+                log.error("%s; the agent runs without it", told)
         return bound
+
+    def _reason(
+        self, error: ListenError, one: Listen, settings: ServerSettings, bound: Mapping[Address, socket.socket]
+    ) -> tuple[str, str]:
+        """What to say where an address cannot be taken, and which leaf of the endpoint it is about."""
+        number = error.__cause__.errno if isinstance(error.__cause__, OSError) else None
+        if number != errno.EADDRINUSE:
+            return str(error), "port" if number == errno.EACCES else "address"
+        known = {**self._held}
+        for other in settings.listen:
+            if (at := (other.address, other.port)) in self._open or at in bound:
+                known[f"NETCONF endpoint {other.name}"] = at
+        holder = next((name for name, at in known.items() if _overlap(at, (one.address, one.port))), None)
+        if holder is None:
+            return str(error), "port"
+        where = f"{one.address}:{one.port}"
+        told = f"NETCONF endpoint {one.name} cannot listen on {where}: {holder} has the port already; choose another"
+        return told, "port"
 
     def apply(self, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
         """Put prepared settings into effect; what goes wrong is logged."""
@@ -221,6 +253,12 @@ class _Change:
 
     def abort(self) -> None:
         _close(tuple(self._bound.values()))
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Whether two addresses of which one is in the way of the other can be these."""
+    every = ("", "::", "0.0.0.0")  # noqa: S104 - compared, not listened on
+    return one[1] == other[1] and (one[0] == other[0] or one[0] in every or other[0] in every)
 
 
 def _close(sockets: Sequence[socket.socket]) -> None:

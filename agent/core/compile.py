@@ -2,9 +2,9 @@
 
 `python -m agent.core.compile --path DIR… [--feature module:feature]… [--file FILE]… MODULE[@REVISION]…` prints the
 document as JSON. The modules named are implemented, those that they import are not; features not named are off.
-The modules in files are implemented too, with all their features. A module that the folder `--first` has is taken from
-there alone, whoever imports it.
-Source: RFC 7950, RFC 8525 (what "implemented" means).
+The modules in files are implemented too, with all their features, and so are modules that an implemented one augments
+or has a leafref into. A module that the folder `--first` has is taken from there alone, whoever imports it.
+Source: RFC 7950 (section 5.6.5 for what is implemented besides), RFC 8525 (what "implemented" means).
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import json
-import os
 from pathlib import Path
 import subprocess
 import sys
 from typing import Any
 
+from agent.core.modules import CompileError as CompileError
+from agent.core.modules import load
 from agent.core.patterns import PatternError, compiled
 from agent.core.types import scaled
 
 _DATA = ("container", "list", "leaf", "leaf-list", "anydata", "anyxml")
 _NACM = "ietf-netconf-acm"
-
-
-class CompileError(Exception):
-    """The modules do not compile; the message names file, line and reason of each error."""
 
 
 def compile_modules(
@@ -84,94 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Features(dict[str, list[str]]):
-    """pyang takes a module that is not listed to have all features; here it has none."""
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> list[str]:
-        return []
-
-
 def _compile(options: argparse.Namespace, features: dict[str, list[str]]) -> dict[str, Any]:
-    from pyang import context, error, repository
-
-    paths = [*([options.first] if options.first else []), *options.path]
-    ctx = context.Context(repository.FileRepository(os.pathsep.join(paths), use_env=True))
-    ctx.features = _Features(features)
-    if options.first:
-        _pin(ctx, Path(options.first))
-    # A chain of required but absent modules shows up as pyang errors below.
-    loaded: list[Any] = []
-    for wanted in options.modules:
-        name, _, revision = wanted.partition("@")
-        module = ctx.search_module(error.Position(wanted), name, revision or None)
-        if module is None:
-            where = ", ".join([*paths, "pyang's own folder"])
-            raise CompileError("\n".join(_errors(ctx)) or f"{wanted}: no such module below {where}")
-        loaded.append(module)
-    given = [_given(ctx, file, loaded) for file in options.file]
-    for module in given:
-        parts = [ctx.search_module(one.pos, one.arg) for one in module.search("include")]
-        every = [one.arg for part in (module, *parts) if part is not None for one in part.search("feature")]
-        features[module.arg] = ctx.features[module.arg] = every
-    loaded += given
-    ctx.validate()
-    wrong = _errors(ctx)
-    for module in loaded:
-        known = set(module.i_features)
-        unknown = sorted(set(features.get(module.arg, ())) - known)
-        wrong += [
-            f"{module.arg}: has no feature {name}; it has {', '.join(sorted(known)) or 'none'}" for name in unknown
-        ]
-    if wrong:
-        raise CompileError("\n".join(dict.fromkeys(wrong)))
-    for module in loaded:
-        module.prune()
+    ctx, loaded = load(options.modules, options.file, features, options.path, options.first)
     return _Export(ctx, loaded, features).document()
-
-
-def _pin(ctx: Any, folder: Path) -> None:
-    """Let the modules in `folder` have no other revision than there, for those that import them without one."""
-    for name, known in ctx.revs.items():
-        there = [(revision, handle) for revision, handle in known if Path(handle[1]).parent == folder]
-        if there:
-            ctx.revs[name] = there
-
-
-def _given(ctx: Any, file: str, loaded: list[Any]) -> Any:
-    """The module in a file. Raises CompileError."""
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise CompileError(f"{file}: cannot be read: {reason}") from None
-    try:
-        module = ctx.add_module(file, text)
-    except IndexError:
-        # where a text ends too early for it
-        module = None
-    if module is None:
-        raise CompileError("\n".join(_errors(ctx)) or f"{file}: is no YANG module")
-    if module.keyword != "module":
-        including = module.search_one("belongs-to")
-        whole = f"give the file of {including.arg}" if including is not None else "give the file of its module"
-        raise CompileError(f"{file}: {module.arg} is a submodule: {whole}, and the folder where this one is")
-    same = [other for other in ctx.modules.values() if other.arg == module.arg]
-    if len(same) > 1 or module.pos.ref != file or module in loaded:
-        raise CompileError(f"{file}: there is another module {module.arg} already")
-    return module
-
-
-def _errors(ctx: Any) -> list[str]:
-    from pyang import error
-
-    return [
-        f"{position.label(True)}: {error.err_to_str(tag, details)}"
-        for position, tag, details in ctx.errors
-        if error.is_error(error.err_level(tag))
-    ]
 
 
 class _Export:

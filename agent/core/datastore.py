@@ -59,8 +59,9 @@ class Running:
         tree = decoded(stored, "the stored configuration")
         tree = {member: value for member, value in tree.items() if value or member not in self._named}
         violations = self._validator.check(tree)
-        if violations:
-            told = "; ".join(violation.error.message for violation in violations)
+        # a validator may know a module that is not served, where a deviation or a leafref needs it
+        if violations or _unknown(tree, self._schema.root):
+            told = "; ".join(violation.error.message for violation in violations) or "there are nodes without a model"
             raise unfit("the stored configuration", told, tree, self._schema)
         return tree
 
@@ -199,6 +200,18 @@ def _modules(value: Any) -> set[str]:
         named = {member.partition(":")[0] for member in value if ":" in member}
         return named.union(*map(_modules, value.values()))
     return set[str]().union(*map(_modules, value)) if isinstance(value, list) else set()
+
+
+def _unknown(tree: Tree, node: Node) -> bool:
+    """Whether a member has no node in the models, below whatever is not opaque."""
+    for member, value in tree.items():
+        child = node.by_member(member)
+        if child is None:
+            return True
+        entries = value if child.kind == "list" else [value] if child.kind == "container" else ()
+        if any(_unknown(entry, child) for entry in entries):
+            return True
+    return False
 
 
 def _trail(schema: Schema, path: str) -> tuple[Node, ...]:

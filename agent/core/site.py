@@ -18,6 +18,7 @@ import tempfile
 from typing import Any
 
 from agent.core import compile as compiler
+from agent.core import modules
 from agent.core.compile import CompileError as CompileError
 from agent.core.compile import compile_modules
 from agent.core.schema import Schema
@@ -30,7 +31,7 @@ _TEXTS = "yang"
 
 
 class Site:
-    """The modules of a site. `files` are implemented; what they import is looked for in `folders`.
+    """The modules of a site. `files` are implemented, and what they augment; imports are looked for in `folders`.
 
     `kept` is the folder that compiled schemas are kept in, made when it is needed; `key` seals them.
     """
@@ -59,7 +60,7 @@ class Site:
     def _digest(self, base: Path) -> str:
         """One for all that the result depends on: every text in reach, and the tools."""
         digest = hashlib.sha256(metadata.version("pyang").encode())
-        for file in (Path(compiler.__file__), base, *self._inputs()):
+        for file in (Path(compiler.__file__), Path(modules.__file__), base, *self._inputs()):
             digest.update(f"\n{file.name} ".encode() + hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import re
 from typing import Any
 
@@ -76,6 +76,11 @@ class Bounds:
         """Raises InvalidValue where `measure` lies in no part."""
         if not any((low is None or low <= measure) and (high is None or measure <= high) for low, high in self.parts):
             raise InvalidValue(self.message or f"{shown(value)}: {what} must be {self.text}", self.app_tag)
+
+    def closed(self, lowest: int, highest: int) -> Bounds:
+        """The same with numbers for open ends, in the text too, so that whoever is refused learns them."""
+        parts = tuple((lowest if low is None else low, highest if high is None else high) for low, high in self.parts)
+        return replace(self, parts=parts, text=self.text.replace("min", str(lowest)).replace("max", str(highest)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Integer(Type):
     def __init__(self, base: str, module: str, names: Names, ranges: tuple[Bounds, ...]) -> None:
         super().__init__(base, module, names)
         self.limits = BOUNDS[base]
-        self.ranges = ranges
+        self.ranges = _closed(ranges, *self.limits)
         self.wide = base.endswith("64")
 
     def from_xml(self, text: str, prefixes: Prefixes) -> Any:
@@ -165,15 +170,25 @@ class Integer(Type):
 
     @property
     def _wanted(self) -> str:
-        return f"a whole number from {self.limits[0]} to {self.limits[1]}"
+        parts = self.ranges[0].parts if self.ranges else (self.limits,)
+        return f"a whole number from {parts[0][0]} to {parts[-1][1]}"
 
     def _checked(self, number: int, value: object) -> int | str:
+        for bounds in self.ranges:
+            bounds.check(number, value, "the value")
         low, high = self.limits
         if not low <= number <= high:
             raise InvalidValue(f"{shown(value)} is out of range for {self.base}; give {self._wanted}")
-        for bounds in self.ranges:
-            bounds.check(number, value, "the value")
         return str(number) if self.wide else number
+
+
+def _closed(ranges: tuple[Bounds, ...], lowest: int, highest: int) -> tuple[Bounds, ...]:
+    """Ranges, the most derived first, without open ends: those of each are the ends of the one that it restricts."""
+    found: list[Bounds] = []
+    for bounds in reversed(ranges):
+        found.insert(0, bounds.closed(lowest, highest))
+        lowest, highest = found[0].parts[0][0] or 0, found[0].parts[-1][1] or 0
+    return tuple(found)
 
 
 class Decimal64(Type):

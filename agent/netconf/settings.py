@@ -113,4 +113,11 @@ class Listener(Protocol):
 
 
 class SettingsError(ValueError):
-    """The server cannot work with a setting; the message says which, and what would do."""
+    """The server cannot work with a setting; the message says which, and what would do.
+
+    `where` leads to it from /netconf-server: names of nodes, after that of a list the place of the entry, from 0.
+    """
+
+    def __init__(self, message: str, *where: str | int) -> None:
+        super().__init__(message)
+        self.where = where

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from agent.core.providers import Prepared, UnitOfWork
+from agent.core.schema import Node
 from agent.core.tree import Tree
-from agent.errors import Step, refuse
+from agent.errors import Path, Step, refuse
 from agent.netconf.settings import (
     CallHome,
     CertMap,
@@ -26,7 +28,8 @@ CALL_HOME_PORTS = {"ssh": 4334, "tls": 4335}
 """Where clients listen for devices (RFC 8071)."""
 
 _MEMBER = "slp-agent:netconf-server"
-_PATH = (Step("slp-agent", "netconf-server"),)
+_MODULE = "slp-agent"
+_PATH = (Step(_MODULE, "netconf-server"),)
 
 
 class Listeners(Protocol):
@@ -68,11 +71,27 @@ class ServerProvider:
             settings = self._settings(new)
             prepared = None if self._listeners is None else self._listeners.prepare(settings, missing=missing)
         except SettingsError as error:
-            raise refuse("invalid-value", str(error), path=_PATH) from None
+            path = _place(self._node, new.get(_MEMBER, {}), error.where)
+            raise refuse("invalid-value", str(error), path=path) from None
         return _Applied(self, settings, prepared)
 
     def _settings(self, tree: Tree) -> ServerSettings:
         return to_settings(self._bindings.checked(self._node, tree.get(_MEMBER, {})))
+
+
+def _place(node: Node, value: Any, where: Sequence[str | int]) -> Path:
+    """The instance path of what a SettingsError is about; `node` and `value` are those of /netconf-server."""
+    path = list(_PATH)
+    for part in where:
+        if isinstance(part, int):
+            value = value[part]
+            keys = tuple((key.name, str(value[key.member])) for key in node.key_nodes)
+            path[-1] = path[-1]._replace(keys=keys)
+        else:
+            (node,) = (child for child in node.named(part) if child.module == _MODULE)
+            value = value.get(node.member, {})
+            path.append(Step(node.module, node.name))
+    return tuple(path)
 
 
 class _Applied:
@@ -104,11 +123,13 @@ def to_settings(config: Tree) -> ServerSettings:
         ssh=_ssh(config.get("ssh", {})),
         tls=_tls(config.get("tls", {})),
         limits=Limits(**{name.replace("-", "_"): value for name, value in config.get("limits", {}).items()}),
-        call_home=tuple(_call_home(one) for one in config.get("call-home", {}).get("netconf-client", ())),
+        call_home=tuple(
+            _call_home(one, place) for place, one in enumerate(config.get("call-home", {}).get("netconf-client", ()))
+        ),
     )
 
 
-def _call_home(config: Tree) -> CallHome:
+def _call_home(config: Tree, place: int) -> CallHome:
     port = CALL_HOME_PORTS[config["transport"]]
     strategy = config.get("reconnect-strategy", {})
     periodic = config.get("periodic", {}) if config.get("connection-type") == "periodic" else None
@@ -117,7 +138,7 @@ def _call_home(config: Tree) -> CallHome:
         transport=config["transport"],
         endpoints=tuple(Endpoint(one["name"], one["address"], one.get("port", port)) for one in config["endpoint"]),
         period=None if periodic is None else 60 * periodic.get("period", 60),
-        anchor=None if periodic is None else _moment(periodic.get("anchor-time")),
+        anchor=None if periodic is None else _moment(periodic.get("anchor-time"), place),
         idle_time=None if periodic is None else periodic.get("idle-timeout", 180),
         start_with=strategy.get("start-with", "first-listed"),
         max_wait=strategy.get("max-wait", 5),
@@ -126,12 +147,13 @@ def _call_home(config: Tree) -> CallHome:
     )
 
 
-def _moment(text: str | None) -> float | None:
+def _moment(text: str | None, client: int) -> float | None:
     """A date-and-time in epoch seconds. Raises SettingsError for one that no calendar has."""
     try:
         return None if text is None else datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
-        raise SettingsError(f"anchor-time {text}: there is no such moment") from None
+        where = ("call-home", "netconf-client", client, "periodic", "anchor-time")
+        raise SettingsError(f"anchor-time {text}: there is no such moment", *where) from None
 
 
 def _tls(config: Tree) -> TlsAccess:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 import contextlib
 from dataclasses import dataclass
 import errno
@@ -74,8 +74,12 @@ def _no_passphrase() -> str:
     raise ValueError("the key is protected by a passphrase")  # else OpenSSL would ask for it at the terminal
 
 
-def bind_tcp(host: str, port: int, name: str = "RESTCONF") -> socket.socket:
-    """A listening TCP socket; `name` is what messages call the service. Raises ListenError."""
+def bind_tcp(host: str, port: int, name: str = "RESTCONF", leaving: Sequence[socket.socket] = ()) -> socket.socket:
+    """A listening TCP socket; `name` is what messages call the service.
+
+    `leaving` are listening sockets of ours that are to be closed when this one is there: they do not stand in its way.
+    Raises ListenError, whose cause is the system's error where there was one.
+    """
     where = f"{name} cannot listen on {host or '*'}:{port}"
     if not 0 <= port <= HIGHEST_PORT:
         raise ListenError(f"{where}: ports are 0 to {HIGHEST_PORT}")
@@ -91,8 +95,9 @@ def bind_tcp(host: str, port: int, name: str = "RESTCONF") -> socket.socket:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, bool(host))
-            opened.bind(address)
-            opened.listen(BACKLOG)
+            with _shared(opened, *leaving):
+                opened.bind(address)
+                opened.listen(BACKLOG)
             opened.setblocking(False)
         except OSError as error:
             opened.close()
@@ -100,7 +105,22 @@ def bind_tcp(host: str, port: int, name: str = "RESTCONF") -> socket.socket:
             continue
         return opened
     assert problem is not None
-    raise ListenError(f"{where}: {problem.strerror}; {_advice(problem)}")
+    raise ListenError(f"{where}: {problem.strerror}; {_advice(problem)}") from problem
+
+
+@contextlib.contextmanager
+def _shared(*sockets: socket.socket) -> Iterator[None]:
+    """Let one of the sockets listen where the others do, for this moment; where the system has no such thing, not."""
+    option = getattr(socket, "SO_REUSEPORT", None)
+    sharing = sockets if option is not None and len(sockets) > 1 else ()
+    try:
+        for one in sharing:
+            one.setsockopt(socket.SOL_SOCKET, option or 0, 1)
+        yield
+    finally:
+        # not for longer: another process of the same user could take connections of ours
+        for one in sharing:
+            one.setsockopt(socket.SOL_SOCKET, option or 0, 0)
 
 
 def _addresses(host: str, port: int, where: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:

@@ -20,7 +20,7 @@ from agent.netconf.serving import Serving
 from agent.netconf.settings import Listener, ServerSettings, SettingsError
 from agent.ssh.access import SIGNATURES, Access
 from agent.ssh.connection import Connection, Shared
-from agent.ssh.keys import KeyTextError, load_host_key
+from agent.ssh.keys import KeyTextError, load_authorized, load_host_key
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,12 @@ class SshServer:
 
     def check(self, settings: ServerSettings) -> None:
         """Whether it can work with them. Any thread. Raises SettingsError."""
-        try:
-            Access.of(settings.ssh)
-        except KeyTextError as error:
-            raise SettingsError(f"ssh trusted-user-key: {error}") from None
+        for place, line in enumerate(settings.ssh.trusted_keys):
+            try:
+                load_authorized(line)
+            except KeyTextError as error:
+                where = ("ssh", "trusted-user-key", place, "public-key")
+                raise SettingsError(f"ssh trusted-user-key: {error}", *where) from None
 
     def configure(self, settings: ServerSettings) -> None:
         """Take other settings; whoever begins to log in from now on meets them."""

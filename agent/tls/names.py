@@ -20,21 +20,28 @@ HASHES = {3: "sha224", 4: "sha256", 5: "sha384", 6: "sha512"}
 
 def check(maps: Iterable[CertMap]) -> None:
     """Raises SettingsError where an entry could never fit."""
-    for one in maps:
+    for place, one in enumerate(maps):
+        where = ("tls", "cert-maps", "cert-to-name", place)
         try:
             octets = _octets(one.fingerprint)
             size = hashlib.new(HASHES[octets[0]]).digest_size
         except (KeyError, IndexError, ValueError):
             known = ", ".join(f"{number:02x} {name}" for number, name in HASHES.items())
             raise SettingsError(
-                f"cert-to-name {one.id}: the fingerprint must begin with the octet of its hash ({known})"
+                f"cert-to-name {one.id}: the fingerprint must begin with the octet of its hash ({known})",
+                *where,
+                "fingerprint",
             ) from None
         if len(octets) != 1 + size:
             raise SettingsError(
-                f"cert-to-name {one.id}: after its first octet a {HASHES[octets[0]]} fingerprint has {size} octets"
+                f"cert-to-name {one.id}: after its first octet a {HASHES[octets[0]]} fingerprint has {size} octets",
+                *where,
+                "fingerprint",
             )
         if one.map_type not in _NAMES and one.map_type != "specified":
-            raise SettingsError(f"cert-to-name {one.id}: the map-type {one.map_type} is not known here")
+            raise SettingsError(
+                f"cert-to-name {one.id}: the map-type {one.map_type} is not known here", *where, "map-type"
+            )
 
 
 def fingerprint(certificate: bytes, algorithm: int = 4) -> str:

@@ -126,7 +126,7 @@ _ONE_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CER
 
 def _certificates(access: TlsAccess) -> list[x509.Certificate]:
     found = []
-    for text in access.trust_anchors:
+    for place, text in enumerate(access.trust_anchors):
         try:
             (one,) = x509.load_pem_x509_certificates(text.encode("ascii"))
             # what stands beside it would be stored and shown too: a private key, say
@@ -134,7 +134,11 @@ def _certificates(access: TlsAccess) -> list[x509.Certificate]:
                 raise ValueError("more than a certificate")
         except ValueError:
             raise SettingsError(
-                "tls trust-anchor: expected one PEM certificate alone, from -----BEGIN CERTIFICATE----- to its end"
+                "tls trust-anchor: expected one PEM certificate alone, from -----BEGIN CERTIFICATE----- to its end",
+                "tls",
+                "trust-anchor",
+                place,
+                "certificate",
             ) from None
         found.append(one)
     return found

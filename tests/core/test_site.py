@@ -55,6 +55,29 @@ def test_features_submodules_and_imports(tmp_path: Path) -> None:
     assert made.modules["ietf-inet-types"].revision == "2013-07-15"
 
 
+def test_what_an_implemented_module_uses_is_implemented(tmp_path: Path) -> None:
+    """RFC 7950 section 5.6.5: by an augment or a leafref, and what those use in turn; not for a type alone."""
+    top = text("top", "import middle { prefix m; } import types { prefix t; } leaf x { type t:small; } leaf r {"
+               ' type leafref { path "/m:c/m:k"; } }')  # fmt: skip
+    middle = text(
+        "middle", 'import below { prefix b; } feature f; container c { leaf k { type int8; } leaf o { if-feature f; '
+        'type int8; } } augment "/b:d" { leaf added { type int8; } }'
+    )  # fmt: skip
+    folder = {
+        "middle.yang": middle,
+        "below.yang": text("below", "container d;"),
+        "types.yang": text("types", "typedef small { type int8; } container not-used;"),
+    }
+    made = schema(tmp_path, {"top.yang": top}, folder)
+    assert {name for name in ("top", "middle", "below", "types") if made.modules[name].implemented} == {
+        "top", "middle", "below",
+    }  # fmt: skip
+    assert made.modules["middle"].features == ("f",)
+    assert made.find("/below:d/middle:added") is not None
+    assert made.find("/middle:c/o") is not None
+    assert made.find("/types:not-used") is None
+
+
 @pytest.mark.parametrize(
     ("files", "folder", "told"),
     [

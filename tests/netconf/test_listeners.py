@@ -157,6 +157,60 @@ def test_a_kernel_without_ipv6(
         assert asyncio.run(called()) == "127.0.0.1"
 
 
+def test_to_all_addresses_and_back_on_one_port(listeners: Listeners) -> None:
+    """The agent's own socket, which goes with the same change, is not in the way; nor is the port open to others then.
+
+    A change that is taken back in between leaves the first address as it was.
+    """
+    port = free_port()
+    listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+    listeners.prepare(ssh_on(port, address="0.0.0.0")).abort()
+    first = login(port)
+    assert alive(first)
+    for address in ("0.0.0.0", "127.0.0.1"):
+        listeners.prepare(ssh_on(port, address=address)).apply()
+        client = login(port)
+        assert alive(client)
+        client.connection.close()
+        with socket.socket() as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use"):
+                other.bind(("127.0.0.1", port))
+    assert alive(first)
+    first.connection.close()
+
+
+def test_who_of_the_agent_has_a_port_is_told(toy: Toy) -> None:
+    """The address of the start, another service, an endpoint that stays, and one of the same change: by their names."""
+    serving = Serving(toy.dispatch)
+    ssh = SshServer(serving, Users(), [HOST_KEY])
+    tls = TlsServer(serving, Users(), SERVER.load)
+    with bind_tcp("127.0.0.1", 0) as other:
+        elsewhere = other.getsockname()[:2]
+        listeners = Listeners(ssh, tls, SystemClock(), held={"RESTCONF": elsewhere})
+        port, second = free_port(), free_port()
+        try:
+            _, main = listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+            stays = ssh_on(port).listen
+            for more, holder in (
+                ((Listen("b", "ssh", "127.0.0.1", main),), "the NETCONF address that the agent was started with"),
+                ((Listen("b", "tls", "0.0.0.0", elsewhere[1]),), "RESTCONF"),
+                ((Listen("b", "ssh", "0.0.0.0", port),), f"NETCONF endpoint on {port}"),
+                (
+                    (Listen("a", "ssh", "127.0.0.1", second), Listen("b", "tls", "0.0.0.0", second)),
+                    "NETCONF endpoint a",
+                ),
+            ):
+                settings = ServerSettings(listen=(*stays, *more))
+                with pytest.raises(SettingsError, match="endpoint b cannot listen") as caught:
+                    listeners.prepare(settings)
+                assert f": {holder} has the port already" in str(caught.value)
+                assert caught.value.where == ("listen", "endpoint", len(settings.listen) - 1, "port")
+                assert refused(second)
+        finally:
+            listeners.stop()
+
+
 def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:
     """It is told in the log, and tried again with the next change."""
     with bind_tcp("127.0.0.1", 0) as other:

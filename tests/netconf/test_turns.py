@@ -255,7 +255,9 @@ def test_an_idle_session_reads_ahead_no_more_than_others(toy: Toy) -> None:
 
     async def run() -> None:
         channel = Burst()
-        endpoint = Serving(toy.dispatch).endpoint(channel, ADMIN, source_host="::1", transport="netconf-ssh", lookup=None)
+        endpoint = Serving(toy.dispatch).endpoint(
+            channel, ADMIN, source_host="::1", transport="netconf-ssh", lookup=None
+        )
         task = asyncio.create_task(endpoint.run())
         endpoint.data_received(HELLO_11)
         await asyncio.sleep(0.05)

@@ -14,6 +14,7 @@ from agent.codec import xml
 from agent.core.requests import Commit, Datastore, Discard, Edit
 from agent.core.schema import Schema
 from agent.core.tree import Tree
+from agent.core.types import InvalidValue
 from agent.errors import RequestError
 from agent.listeners import Listeners
 from agent.netconf.serving import Serving
@@ -160,6 +161,83 @@ def test_a_moment_that_no_calendar_has(schema: Schema) -> None:
     with pytest.raises(RequestError, match="there is no such moment") as caught:
         ServerProvider(Bindings(schema)).prepare({}, new, None)  # type: ignore[arg-type]
     assert caught.value.errors[0].tag == "invalid-value"
+
+
+FINGERPRINT = "04:" + ":".join(["aa"] * 32)
+CERT_MAPS = "tls/cert-maps/cert-to-name[id=2]/"
+ENDPOINT: Tree = {"name": "b", "transport": "ssh", "address": "127.0.0.1"}
+CALLED: Tree = {"name": "x", "transport": "ssh", "endpoint": [{"name": "a", "address": "h"}]}
+
+
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        (
+            {"ssh": {"trusted-user-key": [{"name": "ca", "public-key": "nonsense"}]}},
+            "ssh/trusted-user-key[name=ca]/public-key",
+        ),
+        (
+            {"tls": {"trust-anchor": [{"name": "ca", "certificate": "nonsense"}]}},
+            "tls/trust-anchor[name=ca]/certificate",
+        ),
+        ({"map": {"fingerprint": "01:aa"}}, CERT_MAPS + "fingerprint"),
+        ({"map": {"fingerprint": "04:aa"}}, CERT_MAPS + "fingerprint"),
+        ({"listen": {"endpoint": [{**ENDPOINT, "address": "192.0.2.1"}]}}, "listen/endpoint[name=b]/address"),
+        ({"listen": {"endpoint": [{**ENDPOINT}]}}, "listen/endpoint[name=b]/port"),
+        (
+            {
+                "call-home": {
+                    "netconf-client": [
+                        CALLED,
+                        {
+                            **CALLED,
+                            "name": "y",
+                            "connection-type": "periodic",
+                            "periodic": {"anchor-time": "2026-13-24T00:00:00Z"},
+                        },
+                    ]
+                }
+            },
+            "call-home/netconf-client[name=y]/periodic/anchor-time",
+        ),
+    ],
+)
+def test_what_is_refused_is_named_to_the_leaf(tmp_path: Path, config: Tree, path: str) -> None:
+    """With the keys of the lists on the way, by the real servers."""
+    rig = Rig.sqlite(tmp_path / "agent.db")
+    serving = Serving(rig.dispatch)
+    tls = TlsServer(serving, Users(), lambda _: None)
+    listeners = Listeners(SshServer(serving, Users(), [new_host_key()]), tls, rig.clock)
+    if "map" in config:
+        entry = {"map-type": "ietf-x509-cert-to-name:common-name"}
+        maps = [{"id": 1, "fingerprint": FINGERPRINT, **entry}, {"id": 2, **config["map"], **entry}]
+        config = {"tls": {"cert-maps": {"cert-to-name": maps}}}
+    provider = ServerProvider(Bindings(rig.schema))
+    provider.attach(listeners)
+    try:
+        with bind_tcp("127.0.0.1", 0) as other:
+            for endpoint in config.get("listen", {}).get("endpoint", ()):
+                endpoint.setdefault("port", other.getsockname()[1])
+            with pytest.raises(RequestError) as caught:
+                provider.prepare({}, {"slp-agent:netconf-server": config}, None)  # type: ignore[arg-type]
+    finally:
+        rig.end()
+    (told,) = caught.value.errors
+    steps = [step.name + "".join(f"[{name}={value}]" for name, value in step.keys) for step in told.path]
+    assert (told.tag, "/".join(steps)) == ("invalid-value", f"netconf-server/{path}")
+
+
+def test_the_range_of_a_port_is_told_in_numbers(schema: Schema) -> None:
+    """Its own range, for a number below it and for one above that no port has."""
+    node = schema.find(f"{SERVER}/listen/endpoint/port")
+    assert node is not None
+    assert node.type is not None
+    for text in ("0", "65536", "70000", "-1"):
+        with pytest.raises(InvalidValue, match=f"'{text}': the value must be 1..65535"):
+            node.type.from_text(text)
+    with pytest.raises(InvalidValue, match="a whole number from 1 to 65535"):
+        node.type.from_text("x")
+    assert node.type.from_text("65535") == 65535
 
 
 def test_going_back_does_without_an_address_that_is_gone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -207,6 +207,37 @@ def test_models_that_are_gone_stop_the_start(site: Device) -> None:
     site.start()
 
 
+def test_a_module_that_is_only_augmented_is_served_too(tmp_path: Path) -> None:
+    """RFC 7950 section 5.6.5: what is stored for it stays in sight. Where it is only deviated the start is refused."""
+    vlans = tmp_path / "vlans.yang"
+    head = 'module {0} {{ yang-version 1.1; namespace "urn:example:{0}"; prefix p; '
+    body = "container vlans { list vlan { key id; leaf id { type uint16; } leaf name { type string; } } }"
+    vlans.write_text(f"{head.format('vlans')} feature f; leaf on {{ if-feature f; type empty; }} {body} }}")
+    added = tmp_path / "aug.yang"
+    uses = "import vlans { prefix v; }"
+    added.write_text(f'{head.format("aug")} {uses} augment "/v:vlans/v:vlan" {{ leaf colour {{ type string; }} }} }}')
+    changed = tmp_path / "dev.yang"
+    changed.write_text(
+        f'{head.format("dev")} {uses} deviation "/v:vlans/v:vlan/v:name" {{ deviate add {{ default x; }} }} }}'
+    )
+    device = Device.make(tmp_path / "d")
+    stored = '<on xmlns="urn:example:vlans"/><vlans xmlns="urn:example:vlans"><vlan><id>7</id>{}</vlan></vlans>'
+    colour = '<colour xmlns="urn:example:aug">red</colour>'
+    with device.running("--yang", str(vlans)), device.ncclient() as session:
+        session.edit_config(target="running", config=f'<config xmlns="{NC}">{stored.format("")}</config>')
+    folder = ("--yang-path", str(tmp_path))
+    told = starts(device, "--yang", str(changed), *folder)
+    assert "data of vlans" in told
+    assert "--yang FILE" in told
+    with device.running("--yang", str(added), *folder):
+        with device.ncclient() as session:
+            session.edit_config(target="running", config=f'<config xmlns="{NC}">{stored.format(colour)}</config>')
+            assert "urn:example:vlans?module=vlans&features=f" in set(session.server_capabilities)
+        with device.http() as http:
+            assert http.get("/data/vlans:vlans") == {"vlan": [{"id": 7, "aug:colour": "red"}]}
+            assert http.get("/data/vlans:on") == [None]
+
+
 def test_bad_modules_stop_the_start(tmp_path: Path) -> None:
     """With what pyang says of them: the file, the line, the reason. Nothing of the state folder has changed."""
     device = Device.make(tmp_path / "d")
