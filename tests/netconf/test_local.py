@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from agent.core.membership import bring_up_to_date
 from agent.core.requests import Datastore
 from agent.core.sessions import User
 from agent.netconf.local import LocalServer
@@ -23,7 +24,7 @@ from agent.netconf.serving import Serving
 from agent.netconf.settings import Limits
 from agent.netconf.thread import LoopThread
 from agent.restconf.listen import Local, bind_local
-from tests.netconf.support import HELLO_11, NC, WAIT, Client, is_ok, until
+from tests.netconf.support import HELLO_11, NC, WAIT, Client, error, is_ok, until
 from tests.netconf.test_transport import (  # noqa: F401 - collected here again, with the fixture below
     test_a_lost_connection_frees_everything,
     test_a_message_that_is_too_big,
@@ -127,6 +128,20 @@ def test_who_is_known_by_the_kernel(server: LocalToy, toy: Toy) -> None:
     server.who.clear()
     with server.client(hello=None) as client, pytest.raises((EOFError, ConnectionError)):
         client.read_hello()
+
+
+def test_a_session_follows_its_user(server: LocalToy, toy: Toy) -> None:
+    """Other groups hold from then on, and no user means no session."""
+    lock = "<lock><target><running/></target></lock>"
+    with server.client() as client:
+        (session,) = toy.dispatch.sessions.all()
+        server.who[os.getuid()] = User(ADMIN.name, READER.groups)
+        bring_up_to_date(session)
+        assert error(client.rpc(lock))["tag"] == "access-denied"
+        server.who.clear()
+        bring_up_to_date(session)
+        assert client.closed()
+    assert until(lambda: toy.dispatch.sessions.all() == ())
 
 
 def test_local_sessions_are_limited_too(toy: Toy, tmp_path: Path) -> None:

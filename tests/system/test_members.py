@@ -1,7 +1,4 @@
-"""What `slp-agent user` changes holds in open NETCONF sessions, and the log says who changed what: on a real agent.
-
-Checklist 122.
-"""
+"""What `slp-agent user` changes holds in open NETCONF sessions, and the log says who changed what: on a real agent."""
 
 from __future__ import annotations
 
@@ -66,6 +63,7 @@ def changed(device: Device, *words: str) -> None:
 
 
 def test_a_demoted_user_loses_its_rights_in_an_open_session(device: Device) -> None:
+    """Checklist 122: the groups are those of now, whenever the session began."""
     device.add_user("tmp", "admin")
     with device.ncclient("tmp") as session:
         edit(session, "one")

@@ -105,6 +105,10 @@ def test_tls(device: Device, tmp_path: Path) -> None:
         received = b""
         while b"]]>]]>" not in received:
             received += client.recv(65536)
+        # a removed user's session ends over TLS too
+        assert device.tool("user", "remove", "lou").code == 0
+        client.settimeout(15)
+        assert client.recv(65536) == b""
     assert b":netconf-tls</transport><username>lou</username>" in received
     gone = f'<endpoint xmlns:nc="{NC}" nc:operation="delete"><name>tls</name></endpoint>'
     configure(device, f"<listen>{gone}</listen>")
