@@ -82,10 +82,7 @@ def group(
     state_dir: StateDir,
     force: Force = False,
 ) -> None:
-    """Move a user to another group: what it may do changes within a second, in sessions that are open too.
-
-    Groups of your own are in the configuration (ietf-netconf-acm).
-    """
+    """Move a user to another group, within a second in open sessions too; groups of your own are configuration."""
     from agent import process
 
     try:
