@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 import logging
 import re
 import socket
@@ -44,6 +45,7 @@ class TlsServer:
     ) -> None:
         self._load = load
         self._anchors = b""
+        self._doubts: list[str] = []
         self._servers: set[asyncio.AbstractServer] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="tls-login")
         self._shared = Shared(
@@ -62,10 +64,17 @@ class TlsServer:
 
     def configure(self, settings: ServerSettings) -> None:
         """Take other settings; whoever connects from now on meets them."""
-        self._anchors = b"".join(one.public_bytes(Encoding.DER) for one in _certificates(settings.tls))
         self._shared.serving.limits = settings.limits
         self._shared.maps = settings.tls.maps
-        self._shared.trusted = frozenset(one.public_bytes(Encoding.DER) for one in _certificates(settings.tls))
+        anchors = _certificates(settings.tls)
+        trusted = [one.public_bytes(Encoding.DER) for one in anchors]
+        self._anchors = b"".join(trusted)
+        self._shared.trusted = frozenset(trusted)
+        doubts = _doubts(settings, anchors)
+        for doubt in doubts:
+            if doubt not in self._doubts:
+                log.warning("%s", doubt)
+        self._doubts = doubts
 
     async def listen(self, bound: socket.socket) -> Listener:
         """Listen on a socket too; it belongs to the listener from now on."""
@@ -119,6 +128,25 @@ class TlsServer:
             context.load_verify_locations(cadata=self._anchors)
         self._load(context)
         return context
+
+
+def _doubts(settings: ServerSettings, anchors: Sequence[x509.Certificate]) -> list[str]:
+    """What keeps clients out, though the settings can be worked with; nothing where TLS is not used."""
+    used = [f"endpoint {one.name}" for one in settings.listen if one.transport == "tls"]
+    used += [f"call home to {one.name}" for one in settings.call_home if one.transport == "tls"]
+    if not used:
+        return []
+    who = f"NETCONF over TLS ({', '.join(used)})"
+    if not anchors:
+        return [f"{who} lets nobody in: configure a trust-anchor below /slp-agent:netconf-server/tls"]
+    # the system's time, not the agent's: it is what OpenSSL judges certificates by
+    now = datetime.now(UTC)
+    return [
+        f"{who}: the trust anchor {one.subject.rfc4514_string()} is not valid after {one.not_valid_after_utc}: "
+        "clients below it are refused; configure one that is valid"
+        for one in anchors
+        if one.not_valid_after_utc < now
+    ]
 
 
 _ONE_PEM = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 import shutil
 import socket
@@ -16,7 +17,7 @@ import pytest
 
 from agent.core.requests import Datastore
 from agent.netconf.limits import WaitingLimit
-from agent.netconf.settings import CertMap, Limits, ServerSettings, SettingsError, TlsAccess
+from agent.netconf.settings import CallHome, CertMap, Limits, Listen, ServerSettings, SettingsError, TlsAccess
 from agent.tls.names import fingerprint, user_names
 from tests.netconf.pki import Identity, address, dns, email, root
 from tests.netconf.support import HELLO_10, HELLO_11, NC, WAIT, Client, is_ok, until
@@ -130,6 +131,26 @@ def test_what_is_no_trust_anchor(server: TlsToy, text: str) -> None:
     """What stands beside a certificate would be stored and shown with it."""
     with pytest.raises(SettingsError, match="trust-anchor"):
         server.tls.check(ServerSettings(tls=TlsAccess((text,))))
+
+
+def test_what_keeps_clients_out_is_logged(server: TlsToy, caplog: pytest.LogCaptureFixture) -> None:
+    """No trust anchor, or one whose time is over, where TLS is used: once, not with every change; else nothing."""
+    old = root("Old").issue("Old issuer", ca=True, days=(-30, -1))
+    listen = (Listen("outside", "tls", "127.0.0.1", 6513),)
+    called = (CallHome("nms", "tls", ()),)
+    for settings, told in (
+        (ServerSettings(listen=listen), ["(endpoint outside) lets nobody in: configure a trust-anchor"]),
+        (ServerSettings(listen=listen, limits=Limits(sessions=9)), []),
+        (ServerSettings(listen=listen, tls=TlsAccess((CA.pem,))), []),
+        (ServerSettings(call_home=called), ["(call home to nms) lets nobody in"]),
+        (ServerSettings(listen=listen, tls=TlsAccess((CA.pem, old.pem))), ["trust anchor CN=Old issuer is not valid"]),
+        (ServerSettings(listen=(replace(listen[0], transport="ssh"),)), []),
+    ):
+        caplog.clear()
+        server.tls.configure(settings)
+        warned = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+        assert len(warned) == len(told), warned
+        assert all(part in whole for part, whole in zip(told, warned, strict=True)), warned
 
 
 # Who gets in

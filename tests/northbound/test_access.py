@@ -12,7 +12,6 @@ import pytest
 
 from agent import setup
 from agent.clock import SystemClock
-from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.datastore import StoredConfigurationError
 from agent.core.nacm import NACM
@@ -273,8 +272,8 @@ def test_init_writes_the_rules(tmp_path: Path) -> None:
 def test_the_example_of_the_documentation_works(rig: Rig) -> None:
     """docs/models.md, Access rules."""
     text = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
-    (example,) = re.findall(r"```json\n(\{\"ietf-netconf-acm:nacm.*?)```", text, re.DOTALL)
-    edits = json_codec.decode_config(json.loads(example), rig.schema.root)
+    (example,) = re.findall(r"```xml\n(<nacm .*?)```", text, re.DOTALL)
+    edits = xml_codec.decode_config(xml_codec.parse(f"<config>{example}</config>".encode()), rig.schema)
     kim = User("kim", frozenset())
     assert error_of(lambda: read(rig, kim)).tag == "access-denied"
     rig.dispatch.submit(Edit(edits), rig.session(ADMIN)).result(SECONDS)
