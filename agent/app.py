@@ -383,9 +383,10 @@ def open_agent(config: RunConfig, on_damage: OnDamage | None = None) -> RunningA
         agent.start()
         undo.callback(agent.stop)
         undo.callback(server.stop)
+        # before the first client can change the settings
+        agent.server.attach(listeners)
         served = listeners.start(netconf, agent.server.settings, local)
         undo.callback(listeners.stop)
-        agent.server.attach(listeners)
         listening = Listening(str(Address(*served)), f"https://{Address(*restconf)}/restconf")
         server.start()
         undo.callback(store.check.stop)

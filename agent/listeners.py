@@ -96,10 +96,11 @@ class Listeners:
         bound = self._bind(settings, missing=True)
         self._thread.start()
         try:
+            # before the first client gets in, so that no edit of the settings comes into the middle of it
+            self._thread.call(self._take(settings, bound))
             self._thread.call(self._ssh.listen(first))
             if self._local is not None and local is not None:
                 self._thread.call(self._local.listen(local))
-            self._thread.call(self._take(settings, bound))
         except BaseException:
             self._thread.end()
             raise

@@ -16,32 +16,35 @@ from ncclient import manager
 
 STATE = '<licensing xmlns="http://cisco.com/ns/yang/cisco-smart-license"><state><state-info>%s</state-info></state>%s'
 BODY = '<rum-reports-closed xmlns="urn:slp-agent:yang:slp-agent"><rum-report-key>%s</rum-report-key><document/>%s'
+END = "%s reports are still open on the device; they are closed once a day, and by close-reports\n"
 
 
-def netconf(target, user, password, _ca, batch=200):
-    login = {"host": (where := urlsplit(f"ssh://{target}")).hostname, "port": where.port or 830, "username": user}
+def netconf(args, batch=200):
+    login = {"host": (where := urlsplit(f"ssh://{args.target}")).hostname, "port": where.port or 830}
     options = {"hostkey_verify": False, "look_for_keys": False, "allow_agent": False, "timeout": 120}
-    with manager.connect(**login, password=password, **options) as device:
-        get = lambda what: device.get(("subtree", STATE % (what, "</licensing>"))).data_ele  # noqa: E731
-        keys = [key.text for key in get("<rum-reports-closed-keys/>").iter("{*}rum-report-key")]
+    with manager.connect(**login, username=args.user, password=os.environ["SLP_PASSWORD"], **options) as device:
+        get = lambda what, name: device.get(("subtree", STATE % (what, "</licensing>"))).data_ele.iter(name)  # noqa: E731
+        keys = [key.text for key in get("<rum-reports-closed-keys/>", "{*}rum-report-key")]
         for at in range(0, len(keys), batch):
             wanted = "".join(BODY % (escape(key), "</rum-reports-closed>") for key in keys[at : at + batch])
-            for entry in get(wanted).iter("{*}rum-reports-closed"):
+            for entry in get(wanted, "{*}rum-reports-closed"):
                 yield entry.findtext("{*}rum-report-key"), entry.findtext("{*}document")
+        sys.stderr.write(END % next(get('<report-counts xmlns="urn:slp-agent:yang:slp-agent"/>', "{*}collecting")).text)
 
 
-def restconf(target, user, password, ca):
+def restconf(args):
     def get(path):
         device.request("GET", f"{url.path}/data/cisco-smart-license:licensing/state/state-info/{path}", headers=headers)
         body = (reply := device.getresponse()).read().decode()
         assert reply.status in (200, 404), f"{reply.status} {body}"
         return "" if reply.status == 404 else next(iter(json.loads(body).values()))
 
-    url, login = urlsplit(target), b64encode(f"{user}:{password}".encode()).decode()
-    device = HTTPSConnection(url.hostname, url.port, context=ssl.create_default_context(cafile=ca), timeout=120)
+    url, login = urlsplit(args.target), b64encode(f"{args.user}:{os.environ['SLP_PASSWORD']}".encode()).decode()
+    device = HTTPSConnection(url.hostname, url.port, context=ssl.create_default_context(cafile=args.ca), timeout=120)
     headers = {"Authorization": f"Basic {login}", "Accept": "application/yang-data+json"}
     for key in [entry["rum-report-key"] for entry in get("rum-reports-closed-keys")]:
         yield key, get(f"slp-agent:rum-reports-closed={quote(key, safe='')}/document")
+    sys.stderr.write(END % get("slp-agent:report-counts/collecting"))
 
 
 parser = argparse.ArgumentParser(description=__doc__)
@@ -49,12 +52,9 @@ parser.add_argument("target", help="HOST:PORT for NETCONF, or https://HOST:PORT/
 parser.add_argument("directory", type=Path)
 parser.add_argument("--user", required=True, help="of the group collector; the password is read from SLP_PASSWORD")
 parser.add_argument("--ca", help="RESTCONF: the agent's CA file")
-args, number = parser.parse_args(), 0
+args = parser.parse_args()
 sys.excepthook = lambda kind, error, _: sys.stderr.write(f"{kind.__name__}: {error} (needs SLP_PASSWORD or --ca?)\n")
 args.directory.mkdir(parents=True, exist_ok=True)
-pull = restconf if args.target.startswith("https:") else netconf
-for key, document in filter(all, pull(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca)):
-    file, number = args.directory / f"{key.rpartition(':')[2]}.json", number + 1
-    file.write_text(document, encoding="utf-8", newline="")
+for key, document in filter(all, (restconf if args.target.startswith("https:") else netconf)(args)):
+    (file := args.directory / f"{key.rpartition(':')[2]}.json").write_text(document, encoding="utf-8", newline="")
     print(file)
-number or print("0 reports; open ones are closed once a day, and by close-reports", file=sys.stderr)

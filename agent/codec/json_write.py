@@ -11,7 +11,7 @@ from agent.core.data import Data
 from agent.core.path import to_instance_identifier
 from agent.core.schema import Node, Schema
 from agent.core.select import Part
-from agent.core.tree import Kept, Row, Tagged, Tree, plain
+from agent.core.tree import JoinedRows, Kept, Row, Tagged, Tree, plain
 from agent.errors import Error
 
 _NOTES = {
@@ -108,6 +108,14 @@ def _list(value: Any, node: Node, marks: Marks | None) -> Iterator[bytes]:
             yield from _branch(entry, node, marks)
             glue = b","
         yield b"[]" if glue == b"[" else b"]"
+        return
+
+    if isinstance(value, JoinedRows) and marks is not None:
+        for page in value.joined("json"):
+            yield glue + page
+            glue = b","
+        if glue == b",":
+            yield b"]"
         return
 
     def written(row: Row | Part) -> bytes:

@@ -15,7 +15,7 @@ from agent.codec.pieces import Marks, child_of, chunked, opened, rows
 from agent.core.data import Data
 from agent.core.schema import Node
 from agent.core.select import Part
-from agent.core.tree import Kept, Markup, Row, Tagged, Tree
+from agent.core.tree import JoinedRows, Kept, Markup, Row, Tagged, Tree
 
 ORIGIN = "urn:ietf:params:xml:ns:yang:ietf-origin"
 DEFAULTS = "urn:ietf:params:xml:ns:netconf:default:1.0"
@@ -145,6 +145,9 @@ def _list(value: Any, node: Node, outer: str, marks: Marks | None) -> Iterator[b
     alone = parent is not None and parent.kind != "root" and parent.module == node.module
     # a row takes its parent's namespace for granted: say it where the parent is not around it
     said = alone and node.module != outer
+    if isinstance(value, JoinedRows) and marks is not None and not said:
+        yield from value.joined("xml")
+        return
     cut = len(node.name) + 1
     start = _tags(node, True)[0]
 

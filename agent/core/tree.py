@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 import json
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 Tree = dict[str, Any]
+
+Form = Literal["xml", "json"]
+"""An encoding."""
 
 
 class Kept(dict[str, Any]):
@@ -96,4 +99,13 @@ class Rows(Protocol):
 
     def pages(self) -> Iterator[Sequence[Row]]:
         """All entries as of the start of the walk, in stable order; no database snapshot is held between pages."""
+        ...
+
+
+@runtime_checkable
+class JoinedRows(Protocol):
+    """`Rows` without marks whose store joins them: for replies in which nothing is cut from them or put into them."""
+
+    def joined(self, form: Form) -> Iterator[bytes]:
+        """What `pages` walks, each page as one piece: its rows' encodings, in JSON with commas between."""
         ...

@@ -14,10 +14,11 @@ from typing import Any, Final
 from agent.core.reftypes import LeafRef
 from agent.core.schema import Node, Schema
 from agent.core.select import Part, Pick, PickedRows, Selection
+from agent.core.sweeps import quiet
 from agent.core.tree import Row, Tree
 from agent.core.types import Integer, InvalidValue
 from agent.core.xpath import LIMIT, Evaluation, simplified
-from agent.core.xpath_items import Cost, Group, Item, TooCostlyError, root
+from agent.core.xpath_items import Cost, Group, Item, TooCostlyError, release, root
 from agent.core.xpath_parse import (
     PARTS,
     Call,
@@ -39,6 +40,9 @@ Match = tuple[tuple[Node, Any], ...]
 
 TRAILS: Final = 20_000
 """Schema paths that are worked out for one filter; a wider one reads everything."""
+
+SWEPT: Final = LIMIT // 10
+"""Cost of an evaluation after which the garbage that others have left meanwhile is looked for at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +66,30 @@ class XPathFilter:
 
         Raises RequestError invalid-value, or resource-denied where the evaluation would take too long.
         """
-        top = root(tree, schema.root, Cost(LIMIT))
-        try:
-            found = Evaluation(schema, self.scope, top).value(self.expression)
-            if not isinstance(found, list):
-                raise refuse(
-                    "invalid-value", "the XPath expression gives no nodes but a value: name the nodes you want"
-                )
-            return _cut(found, top, depth)
-        except XPathError as error:
-            raise refuse("invalid-value", f"the XPath expression cannot be evaluated: {error}") from None
-        except TooCostlyError:
-            message = (
-                f"the XPath expression visits more than {LIMIT} nodes: name the path, fewer `//` and no nested tests"
-            )
-            raise refuse("resource-denied", message) from None
+        found, fault = self._evaluated(tree, schema, depth)
+        # refused only here: an error that is raised while another is handled keeps that one's frames, and their items
+        if fault is not None:
+            raise refuse(*fault)
+        return found
+
+    def _evaluated(self, tree: Tree, schema: Schema, depth: int | None) -> tuple[Tree, tuple[str, str] | None]:
+        """What is selected, or tag and message of the refusal; all items are freed."""
+        cost = Cost(LIMIT)
+        with quiet(lambda: LIMIT - cost.left >= SWEPT):
+            top = root(tree, schema.root, cost)
+            try:
+                found = Evaluation(schema, self.scope, top).value(self.expression)
+                if isinstance(found, list):
+                    return _cut(found, top, depth), None
+                told = "gives no nodes but a value: name the nodes you want"
+                return {}, ("invalid-value", f"the XPath expression {told}")
+            except XPathError as error:
+                return {}, ("invalid-value", f"the XPath expression cannot be evaluated: {error}")
+            except TooCostlyError:
+                told = f"visits more than {LIMIT} nodes: name the path, fewer `//` and no nested tests"
+                return {}, ("resource-denied", f"the XPath expression {told}")
+            finally:
+                release(top)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ Values are never changed. No expressions in here. Source: W3C XPath 1.0 section 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -101,7 +101,8 @@ class Item:
                 if node is None:
                     continue
                 group = (self._keys or {}).get(node)
-                made.append(group or Group(self, node, value, len(made)))
+                kind = Entries if node.kind in ("list", "leaf-list") else Group
+                made.append(group or kind(self, node, value, len(made)))
             self.cost.spend(len(made))
             self._groups = made
         return self._groups
@@ -176,35 +177,70 @@ class Item:
                 self.cost.spend(1 + len(pieces[-1]) // _WEIGHT)
         return "".join(pieces)
 
+    def release(self) -> list[Item]:
+        """Let go of all that is below, and give the items that were made there."""
+        groups = {id(group): group for group in (*(self._groups or ()), *(self._keys or {}).values())}
+        self._groups = self._keys = self._text_item = None
+        return [item for group in groups.values() for item in group.release()]
+
 
 class Group:
-    """The instances of one schema node below one parent, enumerated as far as they are asked for."""
+    """The one instance of a container or leaf below a parent; `Entries` has those of a list or leaf-list."""
 
-    __slots__ = ("_known", "_source", "index", "marked", "node", "parent", "stored")
+    __slots__ = ("_held", "index", "node", "parent")
+
+    stored = False
+    """Whether the instances are entries of a list that lives in a store."""
+
+    marked: str | None = None
+    """The member whose delivery has a consequence (`tree.Rows.marked`)."""
 
     def __init__(self, parent: Item, node: Node, value: Any, index: int) -> None:
         self.parent = parent
         self.node = node
         self.index = index
+        # the value, and from the first visit on its item: there are hundreds of thousands of these
+        self._held = value
+
+    def at(self, index: int) -> Item | None:
+        """The item at that place, counted from 0."""
+        return next((one for one in self.items() if one.index == index), None)
+
+    def items(self) -> Iterator[Item]:
+        held = self._held
+        if type(held) is not Item:
+            self.parent.cost.spend()
+            held = self._held = Item(self.node, held, self, 0, self.parent.cost)
+        yield held
+
+    def release(self) -> Sequence[Item]:
+        """Let go of the items that were made, and give them."""
+        held, self._held = self._held, None
+        return (held,) if type(held) is Item else ()
+
+
+class Entries(Group):
+    """The instances of a list or leaf-list below one parent, enumerated as far as they are asked for."""
+
+    __slots__ = ("_known", "_source", "marked", "stored")
+
+    def __init__(self, parent: Item, node: Node, value: Any, index: int) -> None:
+        super().__init__(parent, node, None, index)
         self.stored = node.kind == "list" and not isinstance(value, list)
-        self.marked: str | None = value.marked if self.stored else None
+        self.marked = value.marked if self.stored else None
         self._known: list[Item] = []
         self._source: Iterator[Any] | None = self._values(value)
 
     def _values(self, value: Any) -> Iterator[Any]:
-        if self.stored:
-            for page in value.pages():
-                yield from page
-        elif self.node.kind in ("list", "leaf-list"):
+        if not self.stored:
             yield from value
-        else:
-            yield value
+            return
+        for page in value.pages():
+            yield from page
 
     def at(self, index: int) -> Item | None:
         """The item at that place, counted from 0."""
-        if index < len(self._known):
-            return self._known[index]
-        return next((one for one in self.items() if one.index == index), None)
+        return self._known[index] if index < len(self._known) else super().at(index)
 
     def items(self) -> Iterator[Item]:
         known, at = self._known, 0
@@ -225,10 +261,23 @@ class Group:
                 raise TooCostlyError
             known.append(Item(self.node, value, self, len(known), cost))
 
+    def release(self) -> Sequence[Item]:
+        """Let go of the items that were made, and give them."""
+        known, self._known, self._source = self._known, [], None
+        return known
+
 
 def root(tree: Tree, node: Node, cost: Cost) -> Item:
     """The item of a whole datastore (`node` is the schema's root), or of any tree of `node`'s members."""
     return Item(node, tree, None, 0, cost)
+
+
+def release(top: Item) -> None:
+    """Take an evaluation's items apart, so that each is freed at once: parent and child hold each other, and what is
+    left to the collector waits for a sweep over all of them, which stops every thread. No item may be used any more."""
+    waiting = [top]
+    while waiting:
+        waiting.extend(waiting.pop().release())
 
 
 def text_of(value: Any, node: Node) -> str:

@@ -7,8 +7,8 @@ way to fail is one exception class of errors.py. No type for "parsed but unverif
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, NotRequired, TypedDict, Unpack
 
 from agent.formats import certificates, documents, jsontext, requests, rum, smartlicense
 from agent.formats.certificates import Certificate
@@ -42,6 +42,8 @@ from agent.formats.udi import Udi
 VERSION = "1.0"
 DEFAULT_SKEW = 3600
 """Seconds by which two honest clocks may differ (slp-facts 6: below one hour)."""
+STILL_HOLDS = 60
+"""Seconds for which a check made before the decision counts: far less than what the times of documents allow for."""
 MAX_DOCUMENTS = 64
 _CRITICAL: frozenset[str] = frozenset()
 """Critical members that this release understands: none are defined yet."""
@@ -88,38 +90,87 @@ class Opening(NamedTuple):
     rejected: list[Rejected]
 
 
+class Terms(TypedDict):
+    """What documents are verified against.
+
+    `device_key` is the device's own public key (DER SubjectPublicKeyInfo), `anchors` are root certificates (DER),
+    `now` is in epoch seconds, `skew` in seconds, `lab` says whether this is a lab instance, `utility` whether it is in
+    utility mode, for which every document must be flagged.
+    """
+
+    addressee: Udi
+    device_key: bytes
+    anchors: Sequence[bytes]
+    now: int
+    skew: int
+    lab: bool
+    utility: NotRequired[bool]
+
+
 def open_documents(
-    data: bytes,
-    *,
-    addressee: Udi,
-    device_key: bytes,
-    anchors: Sequence[bytes],
-    now: int,
-    skew: int,
-    lab: bool,
-    floor: Callable[[Kind], Floor | None],
-    utility: bool = False,
+    data: bytes, *, floor: Callable[[Kind], Floor | None], earlier: Checked | None = None, **terms: Unpack[Terms]
 ) -> Opening:
     """Verify the documents of a smartLicense file, or one bare JSON document, each by itself.
 
-    `device_key` is the device's own public key (DER SubjectPublicKeyInfo), `anchors` are root certificates (DER),
-    `now` is in epoch seconds, `skew` in seconds, `lab` says whether this is a lab instance, `floor` gives the last
-    accepted document of a kind, `utility` says whether the instance is in utility mode, for which every document must
-    be flagged. The opened are in the order of effect, that of documents.KINDS, and within a kind by rising serial.
+    `floor` gives the last accepted document of a kind. `earlier` is what `check_documents` said of the data a moment
+    ago: where that still holds, it is not asked again. The opened are in the order of effect, that of documents.KINDS,
+    and within a kind by rising serial. Raises a subclass of DocumentError when the file itself cannot be read.
+    """
+    door = _door(**terms)
+    checked = earlier if earlier is not None and earlier.holds(data, door) else _checked(data, door)
+    opening = Opening([], list(checked.rejected))
+    for kind in documents.KINDS:
+        _admit([v for v in checked.verified if v.kind == kind], floor(kind), opening)
+    return opening
+
+
+def check_documents(data: bytes, **terms: Unpack[Terms]) -> Checked:
+    """All that `open_documents` verifies of each document by itself, which takes most of its time; on any thread.
+
     Raises a subclass of DocumentError when the file itself cannot be read.
     """
-    door = _Door(addressee, device_key, tuple(anchors), now, skew, lab, utility)
+    return _checked(data, _door(**terms))
+
+
+class Checked(NamedTuple):
+    """What the documents of a file are by themselves: those verified, by rising serial, and those that failed."""
+
+    data: bytes
+    door: _Door
+    verified: tuple[_Verified, ...]
+    rejected: tuple[Rejected, ...]
+
+    def holds(self, data: bytes, door: _Door) -> bool:
+        """Whether it is of this data, under the same terms, and of the last minute."""
+        return (
+            0 <= door.now - self.door.now <= STILL_HOLDS
+            and replace(self.door, now=door.now) == door
+            and self.data == data
+        )
+
+
+def _door(**terms: Unpack[Terms]) -> _Door:
+    return _Door(
+        addressee=terms["addressee"],
+        device_key=terms["device_key"],
+        anchors=tuple(terms["anchors"]),
+        now=terms["now"],
+        skew=terms["skew"],
+        lab=terms["lab"],
+        utility=terms.get("utility", False),
+    )
+
+
+def _checked(data: bytes, door: _Door) -> Checked:
     verified: list[_Verified] = []
-    opening = Opening([], [])
+    rejected: list[Rejected] = []
     for kind, text in _unwrap(data):
         try:
             verified.append(door.verify(kind, text))
         except DocumentError as error:
-            opening.rejected.append(Rejected(kind or _stated(text), error))
+            rejected.append(Rejected(kind or _stated(text), error))
     verified.sort(key=lambda v: v.serial)
-    for kind in documents.KINDS:
-        _admit([v for v in verified if v.kind == kind], floor(kind), opening)
-    return opening
+    return Checked(data, door, tuple(verified), tuple(rejected))
 
 
 def _stated(text: str | bytes) -> Kind | None:

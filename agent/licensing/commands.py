@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agent.formats.envelope import Checked
 from agent.formats.udi import Udi
 from agent.licensing.settings import Settings
 
@@ -165,10 +166,11 @@ class RequestTrust:
 
 @dataclass(frozen=True, slots=True)
 class ImportContent:
-    """Install the documents of a file of the authority, as they came."""
+    """Install the documents of a file of the authority, as they came; `checked` is what `engine.check` made of them."""
 
     content: bytes
     who: str = ""
+    checked: Checked | None = None
 
 
 Command = (

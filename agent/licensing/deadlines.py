@@ -9,9 +9,8 @@ from __future__ import annotations
 from agent.licensing.policy import Policy, in_force
 from agent.licensing.profile import PolicyClass, Profile
 from agent.licensing.state import State
-from agent.licensing.usage import CLOCK_TOLERANCE, DAILY_SECONDS, SAMPLE_SECONDS
+from agent.licensing.usage import CLOCK_TOLERANCE, DAY, SAMPLE_SECONDS
 
-DAY = 86_400
 DEFAULT_INTERVAL_DAYS = 30
 UTILITY_DAYS = 30
 """In utility mode an acknowledgement must be installed this often (slp-facts section 8)."""
@@ -127,4 +126,4 @@ def daily_due(state: State, at: int) -> bool:
 
 
 def _daily_after(state: State, moment: int) -> int:
-    return state.started_at + ((moment - state.started_at) // DAILY_SECONDS + 1) * DAILY_SECONDS
+    return state.started_at + ((moment - state.started_at) // DAY + 1) * DAY

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from agent.formats.envelope import Checked
 from agent.licensing import authorization, deadlines, imports, marking, modes, notices, reminders, reports, reset, trust
 from agent.licensing.commands import (
     ApplySettings,
@@ -53,7 +54,7 @@ from agent.licensing.reply import Reply, refusal
 from agent.licensing.state import LicenceUse, State
 from agent.licensing.usage import NO_PERIPHERALS, PERIPHERALS_SIZE, Peripherals
 
-__all__ = ["Context", "Decision", "NotRunningError", "Reply", "decide", "evolve"]
+__all__ = ["Context", "Decision", "NotRunningError", "Reply", "check", "decide", "evolve"]
 
 
 MAX_PERIPHERALS = 500
@@ -89,6 +90,12 @@ def decide(state: State, command: Command, now: int, context: Context) -> Decisi
     reply = _run(draft, command)
     notes = (*draft.notices, *notices.of_events(draft.events, draft.state, context.profile))
     return Decision(tuple(draft.events), reply, notes)
+
+
+def check(state: State, content: bytes, now: int, context: Context) -> Checked | None:
+    """What `ImportContent` can be given with a long content, so that the decision itself is short: its documents'
+    own checks, made on any thread. The decision makes them again where the state has others to make since."""
+    return imports.check(Draft(state, now, context), content)
 
 
 def _run(draft: Draft, command: Command) -> Reply:
@@ -317,7 +324,7 @@ def _mark(draft: Draft, command: MarkDelivered) -> Reply:
 
 
 def _import(draft: Draft, command: ImportContent) -> Reply:
-    results = imports.install(draft, command.content, command.who)
+    results = imports.install(draft, command.content, command.who, checked=command.checked)
     if draft.events:
         reminders.remind(draft)
     failed = next((result for result in results if result.code != SUCCESS), None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from agent.formats.documents import Ack, Authorization, Kind, Policy, TrustAnchors, TrustCode
-from agent.formats.envelope import Floor, Opened, open_documents
+from agent.formats.envelope import Checked, Floor, Opened, Terms, check_documents, open_documents
 from agent.formats.errors import DocumentError
 from agent.licensing import authorization, trust
 from agent.licensing.draft import Draft
@@ -33,7 +33,30 @@ _NAMED = 10
 """How many reports a message names."""
 
 
-def install(draft: Draft, content: bytes, who: str, *, factory: bool = False) -> tuple[DocumentResult, ...]:
+def check(draft: Draft, content: bytes) -> Checked | None:
+    """What `install` can be given of a long file, made on any thread; None for one that cannot be read."""
+    try:
+        return check_documents(content, **_terms(draft))
+    except DocumentError:
+        return None
+
+
+def _terms(draft: Draft) -> Terms:
+    context, state = draft.context, draft.state
+    return {
+        "addressee": context.profile.udi,
+        "device_key": context.signer.public_key,
+        "anchors": state.anchors,
+        "now": draft.at,
+        "skew": context.skew,
+        "lab": context.lab,
+        "utility": state.settings.utility_enabled,
+    }
+
+
+def install(
+    draft: Draft, content: bytes, who: str, *, checked: Checked | None = None, factory: bool = False
+) -> tuple[DocumentResult, ...]:
     """Verify `content` and add the events of what it installs to the draft; one result a document.
 
     With `factory` only what an authority marked as the factory's is taken.
@@ -48,17 +71,7 @@ def install(draft: Draft, content: bytes, who: str, *, factory: bool = False) ->
         return None if last is None else Floor(last.serial, last.digest)
 
     try:
-        opening = open_documents(
-            content,
-            addressee=draft.context.profile.udi,
-            device_key=draft.context.signer.public_key,
-            anchors=state.anchors,
-            now=draft.at,
-            skew=draft.context.skew,
-            lab=draft.context.lab,
-            floor=floor,
-            utility=state.settings.utility_enabled,
-        )
+        opening = open_documents(content, floor=floor, earlier=checked, **_terms(draft))
     except DocumentError as error:
         return (_refuse(draft, DocumentResult("file", code(error.reason), error.message, error.reason), who),)
     results = []

@@ -23,6 +23,16 @@ Part = Literal["summary", "detail"]
 """Which encoded form of a report is wanted: its entry in the key list, or the one with the signed document."""
 
 
+Form = Literal["xml", "json"]
+"""Which encoding of it."""
+
+SEPARATORS: Mapping[Form, bytes] = MappingProxyType({"xml": b"", "json": b","})
+"""What stands between two entries of a list."""
+
+Endings = Mapping[ReportState, bytes]
+"""What completes an encoded beginning, by the report's state."""
+
+
 class StorageError(Exception):
     """A store could not keep or read something, and nothing of it has happened; the message says what to do next."""
 
@@ -88,6 +98,14 @@ def head_of(report: StoredReport) -> ReportHead:
     return ReportHead(report.report_id, report.state, report.entitlement_tag, report.end, report.digest)
 
 
+def joined_rows(rows: Sequence[ReportRow], form: Form, endings: Endings) -> tuple[int, bytes] | None:
+    """What `ReportReads.joined` returns for these rows."""
+    if not rows:
+        return None
+    pieces = [(row.xml if form == "xml" else row.json) + endings[row.state] for row in rows]
+    return rows[-1].report_id, SEPARATORS[form].join(pieces)
+
+
 class ReportReads(Protocol):
     """Closed reports, read on any thread; never blocks the writer, holds no database snapshot between calls."""
 
@@ -109,6 +127,10 @@ class ReportReads(Protocol):
 
     def pages(self, after_id: int, upto_id: int, limit: int, part: Part) -> Sequence[ReportRow]:
         """At most `limit` rows with after_id < report_id <= upto_id, in ascending order of id."""
+        ...
+
+    def joined(self, after_id: int, upto_id: int, limit: int, form: Form, endings: Endings) -> tuple[int, bytes] | None:
+        """The summaries of `pages` in one encoding, each with its ending, joined; and the last id. None: no row."""
         ...
 
     def max_id(self) -> int:

@@ -5,9 +5,10 @@ Source: slp-facts section 9 (REPORTING_REQUIRED; the overdue message's cadence i
 
 from __future__ import annotations
 
-from agent.licensing.deadlines import DAY, next_ack_deadline
+from agent.licensing.deadlines import next_ack_deadline
 from agent.licensing.draft import Draft
 from agent.licensing.events import AckReminded
+from agent.licensing.usage import DAY
 
 AHEAD_DAYS = (1, 2, 3, 7, 14, 30)
 """An operator is told when so many days are left, or fewer."""

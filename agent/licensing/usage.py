@@ -13,7 +13,7 @@ from agent.formats import rum
 
 SAMPLE_SECONDS = rum.SAMPLE_SECONDS
 """How often usage is confirmed as still holding; what a crash can lose at most."""
-DAILY_SECONDS = 86_400
+DAY = 86_400
 CLOCK_TOLERANCE = 60
 """A clock that goes back by no more than this is waited for; one that goes back further starts new reports."""
 MAX_COUNT = 2**32 - 1

@@ -36,8 +36,12 @@ async def dial(host: str, port: int) -> socket.socket:
     loop = asyncio.get_running_loop()
     problem: OSError | None = None
     for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        # named as TCP: the event loop sets TCP_NODELAY only then
-        opened = socket.socket(family, kind, protocol)
+        try:
+            # named as TCP: the event loop sets TCP_NODELAY only then
+            opened = socket.socket(family, kind, protocol)
+        except OSError as error:  # a kernel without that family
+            problem = error
+            continue
         opened.setblocking(False)
         try:
             await loop.sock_connect(opened, address)

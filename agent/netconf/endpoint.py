@@ -24,6 +24,7 @@ from agent.core.view import mode_of
 from agent.errors import Error, RequestError
 from agent.netconf import messages
 from agent.netconf.framing import MESSAGE_LIMIT, ProtocolError
+from agent.netconf.limits import LARGE, Arriving
 from agent.netconf.messages import CloseSession, Rpc
 from agent.netconf.session import HelloReceived, LongMessage, NetconfSession
 from agent.netconf.subscriptions import Delivery, already_subscribed
@@ -51,6 +52,9 @@ def _takes_long(request: Get) -> bool:
 
 _APART = ThreadPoolExecutor(2, thread_name_prefix="netconf-apart")
 """For messages and reads that take long: two at a time, however many sessions ask."""
+
+_EVALUATING = ThreadPoolExecutor(1, thread_name_prefix="netconf-xpath")
+"""For XPath that has to be evaluated: each holds items of all that it visits, so there is one at a time."""
 
 T = TypeVar("T")
 
@@ -101,6 +105,7 @@ class Endpoint:
         channel: Channel,
         user: User,
         *,
+        arriving: Arriving,
         source_host: str,
         capabilities: Sequence[str],
         transport: str = "netconf-ssh",
@@ -110,13 +115,14 @@ class Endpoint:
     ) -> None:
         """Times are in seconds; an `idle_timeout` of 0 is none, and none holds while there is a subscription.
 
-        `message_limit` is in octets.
+        `message_limit` is in octets; all sessions share `arriving`.
         """
         self._dispatch = dispatch
         self._channel = channel
         self._loop = asyncio.get_running_loop()
         self._session = dispatch.sessions.open(user, transport, source_host, end=self.end)
         self._protocol = NetconfSession(dispatch.schema, self._session.id, capabilities, limit=message_limit)
+        self._arriving = arriving
         self._hello_timeout = hello_timeout
         self._idle_timeout = idle_timeout
         self._task: asyncio.Task[Any] | None = None
@@ -130,11 +136,19 @@ class Endpoint:
 
     def data_received(self, data: bytes) -> None:
         self._protocol.receive(data)
+        held = self._protocol.held
+        if held > LARGE or self in self._arriving:
+            self._arriving.came(self, held)
         if self._idle:
             self._more.set()
-        elif not self._paused and self._protocol.waiting > READ_AHEAD:
+        if not self._paused and self._protocol.waiting > READ_AHEAD:
             self._paused = True
             self._channel.pause_reading()
+
+    def crowd_out(self) -> None:
+        """Give up the message that is coming: there is no room for it, and the session ends."""
+        self._protocol.crowd_out()
+        self._more.set()
 
     def eof_received(self) -> None:
         """The client sends no more: what it has asked is still answered, then the session ends (checklist 23)."""
@@ -176,6 +190,9 @@ class Endpoint:
         except ProtocolError as error:
             self._reason = reason = "bad-hello" if error.reason == "bad-hello" else "other"
             log.warning("session %d: ended, %s: %s", session.id, error.reason, error)
+            self._give_up()
+            # what still comes would only be decrypted and thrown away
+            self._channel.pause_reading()
             await self._farewell(error)
         except _CutShortError:
             log.exception("session %d: ended in the middle of a reply", session.id)
@@ -186,9 +203,15 @@ class Endpoint:
             if self._delivery is not None:
                 self._delivery.cancel()
             self._reason = self._reason or reason
+            self._give_up()
             await self._release(reason)
             self._channel.close()
         return reason
+
+    def _give_up(self) -> None:
+        """Let go of what has been received: the session itself may stay until the collector finds it."""
+        self._protocol.drop()
+        self._arriving.gone(self)
 
     async def _serve(self, timer: asyncio.TimerHandle) -> str:
         taken = 0
@@ -200,6 +223,8 @@ class Endpoint:
             event = self._protocol.next_event()
             long = isinstance(event, LongMessage)
             if isinstance(event, LongMessage):
+                self._arriving.came(self, self._protocol.held)
+                self._arriving.answering(self, len(event.message))
                 event = await self._apart(self._protocol.read, event.message)
             if event is None:
                 if self._eof:
@@ -215,14 +240,18 @@ class Endpoint:
                 return "closed"
             else:
                 await self._answer(event, long=long)
+            if long:
+                self._arriving.answered(self)
 
-    async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
+    async def _apart(self, work: Callable[..., T], *arguments: Any, on: ThreadPoolExecutor = _APART) -> T:
         """Have done what would hold up the other sessions; it is counted or bounded, so it ends by itself."""
-        return await self._loop.run_in_executor(_APART, work, *arguments)
+        return await self._loop.run_in_executor(on, work, *arguments)
 
     async def _wait(self) -> None:
         """Until more has been received."""
         self._more.clear()
+        if self in self._arriving and self._protocol.held <= LARGE:
+            self._arriving.came(self, 0)
         self._idle = True
         if self._paused:
             # what has come meanwhile may be handed over within this call
@@ -248,7 +277,8 @@ class Endpoint:
             session.in_rpcs += 1
             if isinstance(operation, Get):
                 if apart := long or _takes_long(operation):
-                    data = await self._apart(self._dispatch.read, operation, session)
+                    pool = _APART if operation.xpath is None else _EVALUATING
+                    data = await self._apart(self._dispatch.read, operation, session, on=pool)
                 else:
                     data = self._dispatch.read(operation, session)
                 await self._send(messages.data_reply(rpc, data, self._dispatch.schema), apart=apart)
@@ -352,12 +382,14 @@ class Endpoint:
             log.exception("session %d: what was delivered could not be recorded", self._session.id)
 
     async def _farewell(self, error: ProtocolError) -> None:
-        """Only too-big is answered; after other faults the channel is simply closed (RFC 6242 section 4.2)."""
-        if error.reason != "too-big" or not self._protocol.greeted:
+        """A message for which there is no room is answered; after other faults the channel is simply closed (RFC 6242
+        section 4.2)."""
+        tag = {"too-big": "too-big", "crowded": "resource-denied"}.get(error.reason)
+        if tag is None or not self._protocol.greeted:
             return
         self._session.in_bad_rpcs += 1
         self._session.out_rpc_errors += 1
-        told = Error("rpc", "too-big", str(error))
+        told = Error("rpc", tag, str(error))
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT):
                 await self._send(messages.error_reply(Rpc(b"", RequestError(told)), (told,), self._dispatch.schema))

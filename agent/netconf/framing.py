@@ -21,13 +21,14 @@ _LONGEST_HEADER = len(b"\n#4294967295\n")
 _DIGITS = frozenset(b"0123456789")
 _FIRST_DIGITS = frozenset(b"123456789")
 
-Reason = Literal["bad-hello", "framing", "malformed", "too-big", "dropped"]
+Reason = Literal["bad-hello", "framing", "malformed", "too-big", "crowded", "dropped"]
 
 
 class ProtocolError(Exception):
     """The peer broke the protocol so that the session cannot go on: it ends, and nothing of the message was run.
 
-    `reason` is for the log and decides what is said as a farewell: only too-big is answered, by an rpc-error.
+    `reason` is for the log and decides what is said as a farewell: only too-big and crowded (there is no room for the
+    message now) are answered, by an rpc-error.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -51,6 +52,7 @@ class Framer:
         self._message = bytearray()
         self._begun = False
         self._left = 0
+        self._dropped = False
 
     @property
     def chunked(self) -> bool:
@@ -60,6 +62,11 @@ class Framer:
     def waiting(self) -> int:
         """Octets received and not yet looked at."""
         return len(self._input)
+
+    @property
+    def held(self) -> int:
+        """Octets received and not yet given out."""
+        return len(self._input) + len(self._message)
 
     @property
     def inside(self) -> bool:
@@ -72,7 +79,13 @@ class Framer:
         self._scanned = 0
 
     def receive(self, data: bytes) -> None:
-        self._input += data
+        if not self._dropped:
+            self._input += data
+
+    def drop(self) -> None:
+        """Let go of what has been received, and from now on of what comes."""
+        self._dropped = True
+        self._input, self._message = bytearray(), bytearray()
 
     def next_message(self) -> bytes | None:
         """The next whole message, or None until more octets are received.

@@ -1,4 +1,5 @@
-"""Limits by source: failed logins, and connections that have not logged in yet. No socket, no clock in here.
+"""Limits over all sessions: failed logins and connections without a login by source, octets of messages that are on
+their way. No socket, no clock in here.
 
 A source is given by its address; addresses of one IPv6 /64 are one source.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
+from typing import Protocol
 
 from agent.core.sources import network
 
@@ -22,6 +24,68 @@ WAITING = 512
 """Connections that may be in the course of logging in, over all sources."""
 
 WAITING_PER_SOURCE = 256
+
+AT_ONCE = 4
+"""Messages of the greatest size that there is room for, over all sessions."""
+
+LARGE = 512 * 1024
+"""Octets up to which what a session holds is not counted: what is read ahead, and all usual messages."""
+
+
+def room(message_size: int) -> int:
+    """Octets that all long messages may have together; what is read ahead of short ones never takes it up."""
+    return max(AT_ONCE * message_size, 16 * LARGE)
+
+
+class Holder(Protocol):
+    """Who receives a message."""
+
+    def crowd_out(self) -> None:
+        """Let go of it at once."""
+        ...
+
+
+class Arriving:
+    """Counts the octets of long messages: of each, from LARGE on, until its request is answered.
+
+    What goes beyond `total` octets costs that holder its message that has sent nothing for longest; whoever has sent
+    all of it keeps it.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.octets = 0
+        # the longest silent comes first
+        self._coming: dict[Holder, int] = {}
+        self._whole: dict[Holder, int] = {}
+
+    def __contains__(self, holder: Holder) -> bool:
+        return holder in self._coming
+
+    def came(self, holder: Holder, octets: int) -> None:
+        """More has come: so much is now held of messages that are not whole."""
+        self.octets -= self._coming.pop(holder, 0)
+        if octets <= LARGE:
+            return
+        self._coming[holder] = octets
+        self.octets += octets
+        while self._coming and self.octets > self.total:
+            silent = next(iter(self._coming))
+            self.octets -= self._coming.pop(silent)
+            silent.crowd_out()
+
+    def answering(self, holder: Holder, octets: int) -> None:
+        """A long message is whole: it is held until it is answered."""
+        if octets > LARGE:
+            self._whole[holder] = octets
+            self.octets += octets
+
+    def answered(self, holder: Holder) -> None:
+        self.octets -= self._whole.pop(holder, 0)
+
+    def gone(self, holder: Holder) -> None:
+        """It holds nothing any more."""
+        self.octets -= self._coming.pop(holder, 0) + self._whole.pop(holder, 0)
 
 
 class FailureLimit:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from agent.core.dispatch import Dispatch
 from agent.core.sessions import User
 from agent.netconf.endpoint import Channel, Endpoint
+from agent.netconf.limits import Arriving, room
 from agent.netconf.session import capabilities
 from agent.netconf.settings import Limits
 
@@ -22,6 +23,7 @@ class Serving:
     ) -> None:
         self.dispatch = dispatch
         self.limits = limits or Limits()
+        self.arriving = Arriving(room(self.limits.message_size))
         self._announce = capabilities(dispatch.schema) if announce is None else tuple(announce)
 
     def full(self, user: User) -> str | None:
@@ -47,10 +49,12 @@ class Serving:
         `idle_time` is in seconds; None means that of the limits.
         """
         limits = self.limits
+        self.arriving.total = room(limits.message_size)
         return Endpoint(
             self.dispatch,
             channel,
             user,
+            arriving=self.arriving,
             source_host=source_host,
             capabilities=self._announce,
             transport=transport,

@@ -105,6 +105,7 @@ class NetconfSession:
         self._limit = limit
         self._framer = Framer(min(HELLO_LIMIT, limit))
         self._greeted = False
+        self._crowded = False
 
     @property
     def greeted(self) -> bool:
@@ -120,6 +121,11 @@ class NetconfSession:
     def waiting(self) -> int:
         """Octets received and not yet looked at."""
         return self._framer.waiting
+
+    @property
+    def held(self) -> int:
+        """Octets received and not yet given out."""
+        return self._framer.held
 
     @property
     def inside(self) -> bool:
@@ -139,12 +145,24 @@ class NetconfSession:
         """Take octets as they came from the channel; ask `next_event` until it has nothing more."""
         self._framer.receive(data)
 
+    def drop(self) -> None:
+        """Nothing that has been received or is to come will be looked at: let go of it now, not when the collector
+        finds it."""
+        self._framer.drop()
+
+    def crowd_out(self) -> None:
+        """There is no room for the message that is coming: the next event is the end of the session."""
+        self._crowded = True
+        self.drop()
+
     def next_event(self) -> Event | None:
         """The next event in order, or None until more octets are received.
 
         Raises:
-            ProtocolError: the session has to end, without a reply except for reason "too-big".
+            ProtocolError: the session has to end, without a reply except for reasons "too-big" and "crowded".
         """
+        if self._crowded:
+            raise ProtocolError("crowded", "other sessions' long messages take all the room: try again a little later")
         message = self._framer.next_message()
         if message is None:
             return None

@@ -20,7 +20,7 @@ Call = Callable[[Tree, Session], Tree | Steps]
 """Takes checked input; gives output by local names, wherever a leaf comes from, perhaps in steps (core/aside.py)."""
 
 
-_LONG = 1_000_000
+_LONG = 100_000
 """Characters of a leaf whose check would keep others waiting."""
 
 
@@ -42,8 +42,10 @@ def through(bindings: Bindings, path: str, operation: Call) -> Operation:
     def output(tree: Tree) -> Tree:
         return bindings.checked(parts["output"], {members[name]: value for name, value in tree.items()})
 
-    def call(given: Tree, session: Session) -> Tree | Steps:
-        if "input" in parts:
+    def call(given: Tree, session: Session, *, checked: bool = "input" not in parts) -> Tree | Steps:
+        if not checked:
+            if _long(given):
+                return check_first(given, session)
             given = bindings.checked(parts["input"], given)
         try:
             result = operation(given, session)
@@ -51,18 +53,27 @@ def through(bindings: Bindings, path: str, operation: Call) -> Operation:
             return output(_told(rpc, session, refused))
         return finish(result, session) if isinstance(result, Generator) else output(result)
 
+    def check_first(given: Tree, session: Session) -> Steps:
+        found: Tree = yield lambda: bindings.checked(parts["input"], given)
+        result = call(found, session, checked=True)
+        return (yield from result) if isinstance(result, Generator) else result
+
     def finish(steps: Steps, session: Session) -> Steps:
         try:
             tree = yield from steps
         except Refused as refused:
             tree = _told(rpc, session, refused)
         answer = tree or {}
-        if any(isinstance(value, str) and len(value) > _LONG for value in answer.values()):
+        if _long(answer):
             checked: Tree = yield lambda: output(answer)
             return checked
         return output(answer)
 
     return call
+
+
+def _long(tree: Tree) -> bool:
+    return any(isinstance(value, str) and len(value) > _LONG for value in tree.values())
 
 
 def _told(rpc: Node, session: Session, refused: Refused) -> Tree:

@@ -15,10 +15,11 @@ from typing import cast
 from agent.clock import Clock
 from agent.core.providers import UnitOfWork as AnyUnit
 from agent.errors import RequestError, refuse
+from agent.formats.envelope import Checked
 from agent.formats.signing import Signer
 from agent.licensing import deadlines
 from agent.licensing.commands import Command, Tick
-from agent.licensing.engine import Context, Decision, Reply, decide, evolve
+from agent.licensing.engine import Context, Decision, Reply, check, decide, evolve
 from agent.licensing.events import Event, ReportClosed
 from agent.licensing.notices import Notice
 from agent.licensing.ports import (
@@ -139,6 +140,10 @@ class Committer:
         for change in changes:
             self._show(change)
         return [change.decision.reply for change in changes]
+
+    def check(self, content: bytes) -> Checked | None:
+        """What can be said of a file of the authority's before it is decided on; on any thread."""
+        return check(self.state, content, int(self._clock.now()), self._context)
 
     def begin(self) -> UnitOfWork:
         """A unit of work for a configuration commit. It and its `commit` raise RequestError where the store fails."""

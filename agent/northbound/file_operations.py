@@ -22,14 +22,15 @@ from agent.core.sessions import Session, User
 from agent.core.tree import Tree
 from agent.formats.jsontext import MAX_BYTES
 from agent.formats.smartlicense import MAX_REPORTS, MAX_USAGE_FILE, SystemInfo, usage_pieces, write_usage
-from agent.licensing.commands import CloseReports, ImportContent, MarkDelivered, NoteSaved
+from agent.licensing.commands import CloseReports, MarkDelivered, NoteSaved
 from agent.licensing.ports import ReportReads
 from agent.licensing.profile import Profile
 from agent.licensing.refusals import SUCCESS
+from agent.licensing.usage import DAY
 from agent.northbound.bound import Bindings
 from agent.northbound.calls import Call, Refused, through
 from agent.northbound.commit import Committer, storage_refusals
-from agent.northbound.operations import imported
+from agent.northbound.operations import importing
 from agent.northbound.rows import PAGE
 from agent.northbound.times import date_and_time
 from agent.transport.files import FileError, Folders, Reason
@@ -50,7 +51,6 @@ FILE_CODES: dict[Reason, str] = {
 
 DEFAULT_DAYS = 90
 """How far back rum-save-usage-days goes where it is not told (slp-facts section 10.4)."""
-DAY = 86_400
 MARKED = 250
 """Reports that are marked as delivered in one transaction."""
 
@@ -174,10 +174,10 @@ class FileOperations:
             return ""
         return f"; not counted as delivered: {session.user.name} is not of the group collector"
 
-    def _import_file(self, given: Tree, session: Session) -> Tree:
+    def _import_file(self, given: Tree, session: Session) -> Steps:
         with file_refusals():
             content = self._files.read(given["file-path"], MAX_BYTES)
-        return imported(self._committer.serve(ImportContent(content, session.user.name)))
+        return importing(self._committer, content, session)
 
     def _days(self, days: int) -> Wanted:
         if days == 0:

@@ -14,11 +14,12 @@ from agent.licensing.codes import Authorization, views
 from agent.licensing.profile import Profile
 from agent.licensing.state import InstalledTrust, State, TrustFailure
 from agent.licensing.trusting import RENEWAL_PART
+from agent.licensing.usage import DAY
 from agent.northbound.times import date_and_time
 
 RESERVATIONS: frozenset[AuthType] = frozenset({"slr", "plr", "fla", "pak"})
 """Codes of the time before: they reserve licences, and nothing has to be asked again."""
-UNUSED_EVALUATION = 90 * 86_400
+UNUSED_EVALUATION = 90 * DAY
 """Seconds of an evaluation period that never begins."""
 
 

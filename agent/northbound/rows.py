@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
 from agent.core.schema import Node
-from agent.core.tree import Kept, Row, Tree
+from agent.core.tree import Form, Kept, Row, Tree
 from agent.formats.udi import Udi
 from agent.licensing.events import ReportClosed
 from agent.licensing.ports import EncodedRow, Part, ReportReads, ReportRow, ReportState
@@ -90,7 +90,7 @@ class ReportList:
         """All reports of now, by rising id. Raises RequestError where the store fails."""
         with storage_refusals():
             last, upto = 0, self._reads.max_id()
-        while True:
+        while last < upto:
             with storage_refusals():
                 page = self._reads.pages(last, upto, PAGE, self._part)
             if not page:
@@ -102,6 +102,26 @@ class ReportList:
         xml, json = self._endings[row.state]
         mark = row.report_id if self.marked else None
         return Row((row.key,), row.xml + xml, row.json + json, mark)
+
+
+class SummaryList(ReportList):
+    """The list without documents: delivering it has no consequence, so its rows need not be told apart."""
+
+    def __init__(self, bindings: Bindings, reads: ReportReads) -> None:
+        super().__init__(bindings, reads, "summary")
+
+    def joined(self, form: Form) -> Iterator[bytes]:
+        """As `pages`; see agent.core.tree.JoinedRows."""
+        endings = {state: xml if form == "xml" else json for state, (xml, json) in self._endings.items()}
+        with storage_refusals():
+            last, upto = 0, self._reads.max_id()
+        while last < upto:
+            with storage_refusals():
+                page = self._reads.joined(last, upto, PAGE, form, endings)
+            if page is None:
+                return
+            last, data = page
+            yield data
 
 
 def udi_tree(udi: Udi) -> Tree:

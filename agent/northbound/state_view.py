@@ -26,7 +26,7 @@ from agent.northbound import legacy
 from agent.northbound import state_parts as parts
 from agent.northbound.bound import Bindings
 from agent.northbound.commit import Committer
-from agent.northbound.rows import STATE_INFO, ReportList, udi_tree
+from agent.northbound.rows import STATE_INFO, ReportList, SummaryList, udi_tree
 
 STATE = "/cisco-smart-license:licensing/state"
 
@@ -83,7 +83,7 @@ class StateView:
             bindings.node(STATE), {"always-enabled": True, "smart-enabled": True, "version": version}
         )
         self._lists = {
-            "rum-reports-closed-keys": ReportList(bindings, reads, "summary"),
+            "rum-reports-closed-keys": SummaryList(bindings, reads),
             "slp-agent:rum-reports-closed": ReportList(bindings, reads, "detail"),
         }
         self._usage_node = bindings.node(f"{STATE_INFO}/usage")

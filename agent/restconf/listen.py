@@ -81,8 +81,12 @@ def bind_tcp(host: str, port: int, name: str = "RESTCONF") -> socket.socket:
         raise ListenError(f"{where}: ports are 0 to {HIGHEST_PORT}")
     problem: OSError | None = None
     for family, address in _addresses(host, port, where):
-        # named as TCP: the event loop sets TCP_NODELAY only then, without which a small reply waits 40 ms
-        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        try:
+            # named as TCP: the event loop sets TCP_NODELAY only then, without which a small reply waits 40 ms
+            opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        except OSError as error:  # a kernel without that family
+            problem = error
+            continue
         try:
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:

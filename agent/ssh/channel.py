@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+TOGETHER = 16 * 1024
+"""Octets of replies that leave in one SSH packet; a packet costs as much as reading a small request."""
+
 REFUSAL = b"This port speaks NETCONF only: ask for the subsystem, e.g. ssh -s -p PORT USER@HOST netconf\r\n"
 
 
@@ -29,6 +32,8 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         self._channel: asyncssh.SSHServerChannel[bytes] | None = None
         self._endpoint: Endpoint | None = None
         self._netconf = False
+        self._held: list[bytes] = []
+        self._held_size = 0
         self._empty = asyncio.Event()
         self._lost = False
         self.task: asyncio.Task[str] | None = None
@@ -109,10 +114,25 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
     @property
     def buffered(self) -> int:
         channel = self._channel
-        return 0 if channel is None else channel.get_write_buffer_size() + self._connection.buffered
+        if channel is None:
+            return 0
+        return self._held_size + channel.get_write_buffer_size() + self._connection.buffered
 
     def write(self, data: bytes) -> None:
-        if self._channel is None or self._lost:
+        """Small replies of one turn of the event loop leave together."""
+        if not self._held:
+            self._connection.before_flush(self._pass_on)
+        self._held.append(data)
+        self._held_size += len(data)
+        if self._held_size > TOGETHER:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Give asyncssh what is held."""
+        data = b"".join(self._held)
+        self._held.clear()
+        self._held_size = 0
+        if not data or self._channel is None or self._lost:
             return
         try:
             self._channel.write(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 import logging
@@ -76,6 +76,11 @@ class Connection(asyncssh.SSHServer):
         if self._outgoing is None or self._ssh is None:
             return 0
         return self._outgoing.buffered + len(self._ssh._deferred_packets)
+
+    def before_flush(self, add: Callable[[], None]) -> None:
+        """Have `add` called before what was written in this turn of the event loop leaves."""
+        if self._outgoing is not None:
+            self._outgoing.before_flush(add)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._ssh = conn

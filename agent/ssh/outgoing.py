@@ -20,6 +20,7 @@ class Outgoing:
         self._on_empty = on_empty
         self._loop = asyncio.get_running_loop()
         self._held: list[bytes] = []
+        self._latecomers: list[Callable[[], None]] = []
         self._held_size = 0
         # the transport reports every change between empty and not empty to its protocol
         transport.set_write_buffer_limits(high=0)
@@ -30,12 +31,27 @@ class Outgoing:
         return self._held_size + self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
-        if not self._held:
-            self._loop.call_soon(self._flush)
+        self._flush_soon()
         self._held.append(data)
         self._held_size += len(data)
 
+    def before_flush(self, add: Callable[[], None]) -> None:
+        """Have `add` called at the end of this turn of the event loop: what it writes leaves with the rest."""
+        self._flush_soon()
+        self._latecomers.append(add)
+
+    def _flush_soon(self) -> None:
+        if not self._held and not self._latecomers:
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
+        # while they are called they stand in the list, so that what they write asks for no further flush
+        for add in self._latecomers:
+            add()
+        self._latecomers.clear()
+        self._pass_on()
+
+    def _pass_on(self) -> None:
         data = b"".join(self._held)
         self._held.clear()
         self._held_size = 0
@@ -45,13 +61,18 @@ class Outgoing:
             self._on_empty()
 
     def close(self) -> None:
-        self._flush()
+        self._end()
         self._transport.close()
 
     def abort(self) -> None:
         # what was said last (a disconnect with its reason) goes out if the kernel takes it at once
-        self._flush()
+        self._end()
         self._transport.abort()
+
+    def _end(self) -> None:
+        # after the disconnect, which is written already, nothing may follow
+        self._latecomers.clear()
+        self._pass_on()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

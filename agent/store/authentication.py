@@ -46,17 +46,16 @@ def join(*parts: bytes | int | str | None) -> bytes:
     """One byte string for a sequence of values, different for different sequences."""
     pieces: list[bytes] = []
     for part in parts:
-        match part:
-            case None:
-                pieces.append(b"n0:")
-            case bytes():
-                pieces += (b"b%d:" % len(part), part)
-            case int():
-                text = b"%d" % part
-                pieces += (b"i%d:" % len(text), text)
-            case str():
-                text = part.encode("utf-8", "surrogatepass")
-                pieces += (b"s%d:" % len(text), text)
+        if isinstance(part, int):
+            text = b"%d" % part
+            pieces.append(b"i%d:%b" % (len(text), text))
+        elif isinstance(part, bytes):
+            pieces += (b"b%d:" % len(part), part)
+        elif isinstance(part, str):
+            text = part.encode("utf-8", "surrogatepass")
+            pieces += (b"s%d:" % len(text), text)
+        else:
+            pieces.append(b"n0:")
     return b"".join(pieces)
 
 
@@ -82,20 +81,25 @@ def subtract(total: bytes, code: bytes) -> bytes:
     return ((int.from_bytes(total) - int.from_bytes(code)) % 2**256).to_bytes(32)
 
 
+Move = tuple[bytes | None, bytes | None]
+"""The code that a row had and the one that it has now; None is no row."""
+
+
 class RowSum(NamedTuple):
     """How many rows there are, and the sum of their codes; or by how much both have changed."""
 
     rows: int = 0
     total: bytes = START
 
-    def moved(self, old: bytes | None, new: bytes | None) -> RowSum:
-        """With code `new` in the place of `old`; None is no row."""
-        rows, total = self
-        if old is not None:
-            rows, total = rows - 1, subtract(total, old)
-        if new is not None:
-            rows, total = rows + 1, add(total, new)
-        return RowSum(rows, total)
+    def moved(self, *moves: Move) -> RowSum:
+        """With each new code in the place of the old one."""
+        rows, total = self.rows, int.from_bytes(self.total)
+        for old, new in moves:
+            if old is not None:
+                rows, total = rows - 1, total - int.from_bytes(old)
+            if new is not None:
+                rows, total = rows + 1, total + int.from_bytes(new)
+        return RowSum(rows, (total % 2**256).to_bytes(32))
 
     def plus(self, other: RowSum) -> RowSum:
         """Both together."""

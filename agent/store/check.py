@@ -107,8 +107,8 @@ class ReportsCheck:
                     page = self._next_page(connection)
                     if page is None:
                         return
-                    for row in page:
-                        self._found = self._found.moved(None, verified(self._authentication, row)[1])
+                    seen = [(None, verified(self._authentication, row)[1]) for row in page]
+                    self._found = self._found.moved(*seen)
                     self._progress.advance(self._progress.covered)
                     if rest:
                         self._stopping.wait(min(rest * (time.perf_counter() - begun), LONGEST_REST))

@@ -13,6 +13,8 @@ from agent.licensing import events as kernel
 from agent.licensing.events import Event
 from agent.licensing.ports import (
     EncodedRow,
+    Endings,
+    Form,
     Loaded,
     LogBounds,
     LogEntry,
@@ -22,6 +24,7 @@ from agent.licensing.ports import (
     ReportRow,
     StoredReport,
     head_of,
+    joined_rows,
 )
 from agent.store.errors import StoreError
 from agent.store.projection import Change, Delete, Insert, SetState, changes
@@ -51,6 +54,9 @@ class MemoryReports:
         rows = self.rows
         wanted = sorted(report_id for report_id in rows if after_id < report_id <= upto_id)
         return [_row(rows[report_id], part) for report_id in wanted[: max(limit, 0)]]
+
+    def joined(self, after_id: int, upto_id: int, limit: int, form: Form, endings: Endings) -> tuple[int, bytes] | None:
+        return joined_rows(self.pages(after_id, upto_id, limit, "summary"), form, endings)
 
     def max_id(self) -> int:
         return max(self.rows, default=0)
@@ -185,7 +191,7 @@ class MemoryUnit:
 
     def append(self, events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> None:
         self._check_open()
-        bodies, made = [kernel.encode(event) for event in events], list(changes(events, rows))
+        bodies, made = [kernel.encode(event) for event in events], changes(events, rows)
         self._work.append(lambda draft: draft.append(bodies, made))
 
     def put_state(self, snapshot: bytes) -> None:

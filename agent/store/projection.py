@@ -5,7 +5,7 @@ Source: agent/licensing/ports.py, UnitOfWork.append.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.licensing.events import (
@@ -43,26 +43,38 @@ class Delete:
 
 Change = Insert | SetState | Delete
 
+_STATES: Mapping[type[Event], ReportState] = {
+    ReportsDelivered: "unacknowledged",
+    ReportsAcknowledged: "acknowledged",
+    ReportsRefused: "closed",
+}
 
-def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> Iterator[Change]:
-    """What `events` do to the report rows, in order. Raises ValueError for a closed report without encoded row."""
-    for event in events:
+
+def changes(events: Sequence[Event], rows: Mapping[int, EncodedRow]) -> list[Change]:
+    """What `events` do to the report rows, in order. Raises ValueError for a closed report without encoded row.
+
+    They are of one transaction, which shows rows only as it leaves them: a report that it purges takes no other state
+    before.
+    """
+    found: list[Change] = []
+    gone: set[int] = set()
+    for event in reversed(events):
         match event:
             case ReportClosed():
                 encoded = rows.get(event.report_id)
                 if encoded is None:
                     raise ValueError(f"report {event.report_id} was closed without its encoded row")
-                yield Insert(_stored(event, encoded))
-            case ReportsDelivered():
-                yield SetState(event.report_ids, "unacknowledged")
-            case ReportsAcknowledged():
-                yield SetState(event.report_ids, "acknowledged")
-            case ReportsRefused():
-                yield SetState(event.report_ids, "closed")
+                found.append(Insert(_stored(event, encoded)))
+                gone.discard(event.report_id)
+            case ReportsDelivered() | ReportsAcknowledged() | ReportsRefused():
+                stay = tuple(number for number in event.report_ids if number not in gone)
+                found.append(SetState(stay, _STATES[type(event)]))
             case ReportsPurged():
-                yield Delete(event.report_ids)
+                found.append(Delete(event.report_ids))
+                gone.update(event.report_ids)
             case _:
                 pass
+    return found[::-1]
 
 
 def _stored(event: ReportClosed, encoded: EncodedRow) -> StoredReport:

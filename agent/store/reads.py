@@ -7,11 +7,23 @@ verified before any of it is handed out (docs/decisions/0034).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from agent.licensing.ports import EncodedRow, Part, ReportHead, ReportRow, ReportState, StoredReport, head_of
+from agent.licensing.ports import (
+    SEPARATORS,
+    EncodedRow,
+    Endings,
+    Form,
+    Part,
+    ReportHead,
+    ReportRow,
+    ReportState,
+    StoredReport,
+    head_of,
+    joined_rows,
+)
 from agent.store.authentication import Authentication, report_seal
 from agent.store.database import Readers, translated
 from agent.store.errors import JournalDamaged
@@ -42,6 +54,14 @@ FIND_ROW = {part: f"{query} WHERE key = ?" for part, query in _ROW.items()}
 _SPAN = "WHERE report_id > ? AND report_id <= ? ORDER BY report_id LIMIT ?"
 PAGE = {part: f"{query} {_SPAN}" for part, query in _ROW.items()}
 WHOLE_PAGE = f"{_WHOLE} {_SPAN}"
+_JOINED = """
+    SELECT max(report_id), count(*) = count(ending), CAST(group_concat(entry || ending, ?4) AS BLOB)
+    FROM (SELECT report_id, summary_{form} AS entry, CASE state {endings} END AS ending FROM reports
+          WHERE report_id > ?1 AND report_id <= ?2 ORDER BY report_id LIMIT ?3)
+"""
+_ENDINGS = " ".join(f"WHEN {code} THEN ?{number}" for number, code in enumerate(STATE_CODES.values(), 5))
+JOINED: dict[Form, str] = {form: _JOINED.format(form=form, endings=_ENDINGS) for form in SEPARATORS}
+"""Rows are joined in the order in which the inner query, which its LIMIT keeps apart, gives them."""
 MAX_ID = "SELECT max(report_id) FROM reports"
 
 
@@ -65,13 +85,12 @@ class SqliteReports:
     def heads(self, report_ids: Sequence[int]) -> Mapping[int, ReportHead]:
         """What an acknowledgement needs of the stored ones among these, by id."""
         found: dict[int, ReportHead] = {}
-        for at in range(0, len(report_ids), _AT_ONCE):
-            some = tuple(report_ids[at : at + _AT_ONCE])
+        for some in parts(report_ids):
             if not self._progress.has_passed(max(some)):
                 found |= {each.report_id: head_of(each) for each in map(self.by_id, some) if each is not None}
                 continue
-            for report_id, state, tag, end, digest in self._all(HEADS.format(",".join("?" * len(some))), some):
-                found[report_id] = ReportHead(report_id, _state(report_id, state), tag, end, digest)
+            rows = self._all(HEADS.format(marks(some)), some)
+            found |= {row[0]: ReportHead(row[0], _state(row[0], row[1]), *row[2:]) for row in rows}
         return found
 
     def find_row(self, key: str, part: Part) -> ReportRow | None:
@@ -96,6 +115,19 @@ class SqliteReports:
         ):
             return [_row_of(verified(self._authentication, row)[0], part) for row in rows]
 
+    def joined(self, after_id: int, upto_id: int, limit: int, form: Form, endings: Endings) -> tuple[int, bytes] | None:
+        """The summaries of `pages` in one encoding, each with its ending, joined by SQLite; and the last id."""
+        if self._progress.has_passed(upto_id):
+            ends = (endings[state] for state in STATE_CODES)
+            with self._progress.noticing():
+                ((last, complete, data),) = self._all(
+                    JOINED[form], (after_id, upto_id, max(limit, 0), SEPARATORS[form], *ends)
+                )
+            if complete:
+                return None if last is None else (last, data)
+        # read one by one, rows are verified, or tell what is wrong with them
+        return joined_rows(self.pages(after_id, upto_id, limit, "summary"), form, endings)
+
     def max_id(self) -> int:
         """The highest stored id, 0 when there is none."""
         with self._progress.noticing():
@@ -110,9 +142,20 @@ class SqliteReports:
                 return _stored(rows[0])[0]
             return verified(self._authentication, rows[0])[0]
 
-    def _all(self, query: str, bindings: tuple[int | str, ...]) -> list[tuple[Any, ...]]:
+    def _all(self, query: str, bindings: tuple[int | str | bytes, ...]) -> list[tuple[Any, ...]]:
         with translated("read reports"):
             return self._readers.connection().execute(query, bindings).fetchall()
+
+
+def parts(report_ids: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The ids, as many at a time as one statement names."""
+    for at in range(0, len(report_ids), _AT_ONCE):
+        yield tuple(report_ids[at : at + _AT_ONCE])
+
+
+def marks(values: Sequence[object]) -> str:
+    """A placeholder for each, as a list in SQL."""
+    return ",".join("?" * len(values))
 
 
 def verified(authentication: Authentication, row: tuple[Any, ...]) -> tuple[StoredReport, bytes]:

@@ -18,7 +18,7 @@ from agent.licensing import events as kernel
 from agent.licensing.events import Event
 from agent.licensing.ports import EncodedRow, Loaded, LogEntry, LogLimits, ReportState, StoredReport
 from agent.store import authentication as codes
-from agent.store.authentication import Authentication, RowSum
+from agent.store.authentication import Authentication, Move, RowSum
 from agent.store.check import ReportsCheck
 from agent.store.database import Readers, create_file, open_writer, translated
 from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
@@ -26,7 +26,10 @@ from agent.store.events import LogWriter, SqliteEvents
 from agent.store.head import Head, read_head
 from agent.store.progress import OnDamage, Progress
 from agent.store.projection import Change, Delete, Insert, SetState, changes
-from agent.store.reads import STATE_CODES, SqliteReports
+from agent.store.reads import STATE_CODES, SqliteReports, marks, parts
+
+CODES = "SELECT report_id, state, seal, mac FROM reports WHERE report_id IN ({})"
+DELETE = ("DELETE FROM reports WHERE report_id IN ({})", "DELETE FROM report_bodies WHERE report_id IN ({})")
 
 
 class _Record(NamedTuple):
@@ -39,7 +42,7 @@ class _Record(NamedTuple):
 
 class _Append(NamedTuple):
     records: tuple[_Record, ...]
-    changes: tuple[Change, ...]
+    changes: Sequence[Change]
 
 
 class _State(NamedTuple):
@@ -269,47 +272,43 @@ class SqliteStore:
             )
         except apsw.ConstraintError as error:
             raise StoreError(f"report {report.report_id} ({report.key}) is stored already") from error
-        return self._moved(head, report.report_id, None, mac)
+        return self._moved(head, {report.report_id: (None, mac)})
 
     def _set_state(self, head: Head, report_ids: Sequence[int], state: ReportState) -> Head:
-        for report_id in report_ids:
-            row = self._checked_row(report_id)
-            if row is None:
-                continue
-            seal, old = row
-            mac = self._authentication.report_code(report_id, STATE_CODES[state], seal)
-            head = self._moved(head, report_id, old, mac)
-            self._connection.execute(
-                "UPDATE reports SET state = ?, mac = ? WHERE report_id = ?", (STATE_CODES[state], mac, report_id)
+        code = STATE_CODES[state]
+        for some in parts(report_ids):
+            moves = {
+                report_id: (mac, self._authentication.report_code(report_id, code, seal))
+                for report_id, seal, mac in self._checked_rows(some)
+            }
+            self._connection.executemany(
+                "UPDATE reports SET state = ?, mac = ? WHERE report_id = ?",
+                [(code, mac, report_id) for report_id, (_, mac) in moves.items()],
             )
+            head = self._moved(head, moves)
         return head
 
     def _delete(self, head: Head, report_ids: Sequence[int]) -> Head:
-        for report_id in report_ids:
-            row = self._checked_row(report_id)
-            if row is None:
-                continue
-            head = self._moved(head, report_id, row[1], None)
-            self._connection.execute("DELETE FROM reports WHERE report_id = ?", (report_id,))
-            self._connection.execute("DELETE FROM report_bodies WHERE report_id = ?", (report_id,))
+        for some in parts(report_ids):
+            head = self._moved(head, {report_id: (mac, None) for report_id, _, mac in self._checked_rows(some)})
+            for statement in DELETE:
+                self._connection.execute(statement.format(marks(some)), some)
         return head
 
-    def _moved(self, head: Head, report_id: int, old: bytes | None, new: bytes | None) -> Head:
-        """The head with one row's code in another's place; the check hears of it where it has been already."""
-        if report_id <= self._progress.covered:
-            self._behind = self._behind.moved(old, new)
-        reports = head.reports.moved(old, new)
+    def _moved(self, head: Head, moves: Mapping[int, Move]) -> Head:
+        """The head with the codes of rows, by id, moved; the check hears of those where it has been already."""
+        covered = self._progress.covered
+        self._behind = self._behind.moved(*(move for report_id, move in moves.items() if report_id <= covered))
+        reports = head.reports.moved(*moves.values())
         return head._replace(report_count=reports.rows, report_sum=reports.total)
 
-    def _checked_row(self, report_id: int) -> tuple[bytes, bytes] | None:
-        """Seal and code of a row, or None. Raises JournalDamaged: nothing is built on an edited row."""
-        row = self._one("SELECT state, seal, mac FROM reports WHERE report_id = ?", (report_id,))
-        if row is None:
-            return None
-        state, seal, mac = row
-        if mac != self._authentication.report_code(report_id, state, seal):
-            raise JournalDamaged("reports", report_id, "its state was changed")
-        return seal, mac
+    def _checked_rows(self, report_ids: tuple[int, ...]) -> Iterator[tuple[int, bytes, bytes]]:
+        """Id, seal and code of those that are stored. Raises JournalDamaged: nothing is built on an edited row."""
+        rows: list[Any] = self._connection.execute(CODES.format(marks(report_ids)), report_ids).fetchall()
+        for report_id, state, seal, mac in rows:
+            if mac != self._authentication.report_code(report_id, state, seal):
+                raise JournalDamaged("reports", report_id, "its state was changed")
+            yield report_id, seal, mac
 
     def _put_snapshot(self, head: Head, snapshot: bytes) -> None:
         mac = self._authentication.code("snapshot", head.seq, head.chain, snapshot)
@@ -353,7 +352,7 @@ class SqliteUnit:
         """Add events and what they do to report rows. Raises ValueError for a closed report without encoded row."""
         self._check_open()
         records = tuple(_Record(event.at, kernel.kind(event), kernel.encode(event)) for event in events)
-        self._work.append(_Append(records, tuple(changes(events, rows))))
+        self._work.append(_Append(records, changes(events, rows)))
 
     def put_state(self, snapshot: bytes) -> None:
         """Keep a snapshot as of the events appended so far, and drop those from the journal."""

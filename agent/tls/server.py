@@ -43,7 +43,7 @@ class TlsServer:
         waiting: WaitingLimit | None = None,
     ) -> None:
         self._load = load
-        self._access = TlsAccess()
+        self._anchors = b""
         self._servers: set[asyncio.AbstractServer] = set()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="tls-login")
         self._shared = Shared(
@@ -62,7 +62,7 @@ class TlsServer:
 
     def configure(self, settings: ServerSettings) -> None:
         """Take other settings; whoever connects from now on meets them."""
-        self._access = settings.tls
+        self._anchors = b"".join(one.public_bytes(Encoding.DER) for one in _certificates(settings.tls))
         self._shared.serving.limits = settings.limits
         self._shared.maps = settings.tls.maps
         self._shared.trusted = frozenset(one.public_bytes(Encoding.DER) for one in _certificates(settings.tls))
@@ -114,8 +114,9 @@ class TlsServer:
         context.verify_mode = ssl.CERT_REQUIRED
         # a trust anchor need not be a root: an issuer below it, or one client's own certificate, can be trusted alone
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        if self._access.trust_anchors:
-            context.load_verify_locations(cadata="\n".join(self._access.trust_anchors))
+        if self._anchors:
+            # not the text that was given: OpenSSL reads fewer forms of it
+            context.load_verify_locations(cadata=self._anchors)
         self._load(context)
         return context
 
@@ -133,7 +134,7 @@ def _certificates(access: TlsAccess) -> list[x509.Certificate]:
                 raise ValueError("more than a certificate")
         except ValueError:
             raise SettingsError(
-                "tls trust-anchor: expected one PEM certificate and nothing else, from -----BEGIN CERTIFICATE----- to its end"
+                "tls trust-anchor: expected one PEM certificate alone, from -----BEGIN CERTIFICATE----- to its end"
             ) from None
         found.append(one)
     return found

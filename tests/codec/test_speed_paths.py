@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import pytest
 
-from agent.codec import xml
+from agent.codec import json, xml
 from agent.codec.pieces import CHUNK
 from agent.codec.xml_parse import DEPTH
 from agent.core.data import Data
 from agent.core.requests import Get
 from agent.core.schema import Node
 from agent.core.select import Part, Pick, prune
-from agent.core.tree import Row
+from agent.core.tree import Form, Kept, Row, Tree
 from agent.errors import RequestError
 from tests.toy.build import Toy, toy_schema
 
@@ -87,6 +89,66 @@ def test_joined_rows_keep_order_and_marks(size: int) -> None:
         assert [entry[0].text for entry in root] == [f"r{number:02}" for number in range(25)]
         assert [mark for _, mark in data.marks] == [("row", f"r{number:02}") for number in range(25)]
         assert max(map(len, chunks)) < 2 * CHUNK + size + 1000
+
+
+class InPages:
+    """A stored list that tells how it was walked."""
+
+    marked = None
+
+    def __init__(self, count: int) -> None:
+        entries: list[Tree] = [{"id": f"r{number}", "length": number} for number in range(count)]
+        self.rows = [
+            Row((one["id"],), xml.encode_entry(one, REPORT), json.encode_entry(one, REPORT)) for one in entries
+        ]
+        self.ways: list[str] = []
+
+    def find(self, keys: tuple[str, ...]) -> Row | None:
+        return next((row for row in self.rows if row.keys == keys), None)
+
+    def pages(self) -> Iterator[Sequence[Row]]:
+        self.ways.append("pages")
+        for start in range(0, len(self.rows), 2):
+            yield self.rows[start : start + 2]
+
+
+class Joined(InPages):
+    """The same, which can give its pages joined too."""
+
+    def joined(self, form: Form) -> Iterator[bytes]:
+        self.ways.append(form)
+        for start in range(0, len(self.rows), 2):
+            page = self.rows[start : start + 2]
+            yield b"".join(row.xml for row in page) if form == "xml" else b",".join(row.json for row in page)
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+@pytest.mark.parametrize(("codec", "form"), [(xml, "xml"), (json, "json")])
+def test_pages_that_a_store_has_joined_are_what_rows_are(codec: Any, form: str, count: int) -> None:
+    """The same octets; and where something is cut, or said that is not in the rows, these are taken one by one."""
+    status, below = node("/toy:status"), (Pick(REPORT),)
+    cut = (Pick(REPORT, below=(Pick(LENGTH),)),)
+    alone = Data({"report": Joined(count)}, status)
+
+    def written(rows: Any, picks: tuple[Pick, ...]) -> bytes:
+        with Toy.open() as toy:
+            toy.report_list.value = rows
+            data = toy.dispatch.read(Get((Pick(status, below=picks),)), toy.session())
+            return b"".join(codec.encode(data, toy.schema.root))
+
+    rows = Joined(count)
+    assert written(rows, below) == written(InPages(count), below)
+    assert rows.ways == [form]
+    assert written(rows, cut) == written(InPages(count), cut)
+    assert "pages" in rows.ways
+    assert rows.ways.count(form) == 1
+    assert b"".join(codec.encode(alone, status)) == b"".join(
+        codec.encode(Data({"report": InPages(count)}, status), status)
+    )
+    if codec is xml:
+        assert alone.tree["report"].ways == ["pages"]
+    with pytest.raises(TypeError, match="lives in a store"):
+        list(codec.encode({"toy:status": Kept({"report": Joined(count)})}, toy_schema().root))
 
 
 def test_marks_of_a_reply_that_is_not_read_to_its_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from typing import Any
 
@@ -17,7 +18,7 @@ from agent.core.select import prune
 from agent.core.tree import Tree
 from agent.core.xpath import Evaluation
 from agent.core.xpath_filter import XPathFilter
-from agent.core.xpath_items import Cost, Item, TooCostlyError, root
+from agent.core.xpath_items import Cost, Group, Item, TooCostlyError, root
 from agent.core.xpath_parse import PrefixError, Scope, TooLargeError, XPathError, parse
 from agent.errors import RequestError
 from tests.toy.build import Toy, toy_schema
@@ -189,7 +190,11 @@ def test_as_libxml2_does(text: str) -> None:
         with pytest.raises(XPathError):
             ours(text, DATA, schema)
         return
-    found = ours(text, DATA, schema)
+    try:
+        found = ours(text, DATA, schema)
+    except TooCostlyError:
+        # such as following axes within one another
+        assume(False)
     assert same(found, wanted), (text, found, wanted)
 
 
@@ -331,6 +336,41 @@ def test_a_filter_that_costs_too_much(schema: Schema) -> None:
     with pytest.raises(RequestError) as caught:
         made.apply({"toy:box": {"entry": entries}}, schema)
     assert caught.value.errors[0].tag == "resource-denied"
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("//t:entry[t:port > 3]", None),
+        ("//t:entry/t:id/text() | //t:entry/..", None),
+        ("//t:report[t:id != 'r1'][t:length > 1]/t:document", None),
+        ("//*[count(//*) > 0]", "resource-denied"),
+        ("//t:entry[t:port > 3 and re-match(t:id, '(')]", "invalid-value"),
+        ("count(//t:entry)", "invalid-value"),
+    ],
+)
+def test_items_are_freed_without_the_collector(schema: Schema, text: str, tag: str | None) -> None:
+    """A full sweep over them would stop every thread; a refusal, too, keeps none while it is told."""
+    entries = [{"id": f"e{number}", "port": number} for number in range(2000)]
+    made = XPathFilter.of(text, SCOPE, schema)
+    with Toy.open() as toy:
+        for number in range(20):
+            toy.reports.add(f"r{number}")
+        tree = {"toy:box": {"entry": entries}, "toy:status": {"report": toy.reports}}
+        gc.collect()
+        gc.disable()
+        try:
+            told = None
+            try:
+                selected = made.apply(tree, toy.schema)
+            except RequestError as error:
+                told = error
+            left = sum(isinstance(one, Item | Group) for one in gc.get_objects())
+        finally:
+            gc.enable()
+    assert (told.errors[0].tag if told is not None else None) == tag
+    assert tag is not None or selected
+    assert left == 0
 
 
 EXACT = [

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 import hashlib
 
 import pytest
 
 from agent.formats import errors
 from agent.formats.documents import Ack, Acknowledged, PolicyClass, PolicyTerms
+from agent.formats.envelope import Checked
 from agent.formats.smartlicense import write_documents
 from agent.licensing import refusals
-from agent.licensing.commands import InstallAnchors
+from agent.licensing.commands import ImportContent, InstallAnchors
+from agent.licensing.engine import check, decide
 from agent.licensing.notices import (
     ContentWasRefused,
     PolicyWasInstalled,
@@ -324,3 +327,59 @@ def test_what_changed_nothing_keeps_older_ones_out_all_the_same(device: Device, 
     assert device.install(authority.file(authority.policy(device, None))).reply.code == "success"
     assert device.install(old).reply.reason == "stale-serial"
     assert device.state.policies == {}
+
+
+def checked(device: Device, content: bytes) -> Checked:
+    found = check(device.state, content, device.now, device.context)
+    assert found is not None
+    return found
+
+
+def test_a_check_made_beforehand_gives_the_same_decision(device: Device, authority: Authority) -> None:
+    """Good, bad and stale documents in one file; what was checked is taken as it is and not asked again."""
+    ack = Ack(authority.heading(device), tuple(Acknowledged(n, "a" * 64) for n in (T0, T0 + 1)))
+    parts = [("policy", authority.sign(authority.policy(device, TERMS))), ("acknowledgement", authority.sign(ack))]
+    file = write_documents([*parts, ("policy", b"{}")])
+    before = checked(device, file)
+    with_it, without = (
+        decide(device.state, ImportContent(file, "collector", given), device.now + 1, device.context)
+        for given in (before, None)
+    )
+    assert with_it == without
+    assert {result.code for result in with_it.reply.documents} >= {"success", "codevalidationfailed", "msgparse"}
+    forged = before._replace(verified=())
+    decision = decide(device.state, ImportContent(file, "collector", forged), device.now, device.context)
+    assert len(decision.reply.documents) == 1, "it was not asked again"
+
+
+def test_a_check_made_before_the_anchors_changed_counts_for_nothing(device: Device, authority: Authority) -> None:
+    file = authority.ack(device)
+    before = checked(device, file)
+    device.do(InstallAnchors((Authority("other").anchor,)))
+    decision = decide(device.state, ImportContent(file, "collector", before), device.now, device.context)
+    assert (decision.reply.code, decision.events) == ("couldnotvalidatetrustchain", ())
+
+
+@pytest.mark.parametrize("later", [-1, 61])
+def test_a_check_of_another_time_counts_for_nothing(device: Device, authority: Authority, later: int) -> None:
+    file = authority.ack(device)
+    emptied = checked(device, file)._replace(verified=())
+    emptied = emptied._replace(door=replace(emptied.door, now=device.now - later))
+    decision = decide(device.state, ImportContent(file, "collector", emptied), device.now, device.context)
+    assert "3 reports acknowledged" in decision.reply.message
+
+
+def test_a_check_of_another_file_counts_for_nothing(device: Device, authority: Authority) -> None:
+    """Of another mode neither: what it was made under is compared as a whole."""
+    good, altered = authority.ack(device), authority.ack(device).replace(b"report_id", b"report_iD")
+    decision = decide(
+        device.state, ImportContent(altered, "collector", checked(device, good)), device.now, device.context
+    )
+    assert (decision.reply.code, decision.events) == ("verifysignaturefailed", ())
+    lab = check(device.state, good, device.now, replace(device.context, lab=True))
+    decision = decide(device.state, ImportContent(good, "collector", lab), device.now, device.context)
+    assert decision.reply.code == "success", "the refusal was the lab's"
+
+
+def test_a_file_that_cannot_be_read_is_left_to_the_decision(device: Device) -> None:
+    assert check(device.state, b"<smartLicense", device.now, device.context) is None

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from agent.core.sources import network, plain
-from agent.netconf.limits import FailureLimit, WaitingLimit
+from agent.netconf.limits import LARGE, Arriving, FailureLimit, WaitingLimit
 
 
 def test_failures_block_one_source_until_the_window_has_passed() -> None:
@@ -102,3 +102,47 @@ def test_a_network_is_one_source() -> None:
 )
 def test_addresses(address: str, meant: str, source: str) -> None:
     assert (plain(address), network(address)) == (meant, source)
+
+
+class Sender:
+    """Receives a message; `out` once there was no room for it."""
+
+    def __init__(self) -> None:
+        self.out = False
+
+    def crowd_out(self) -> None:
+        self.out = True
+
+
+def test_the_longest_silent_makes_room() -> None:
+    """Not the one that is sending, nor one that has sent all; each only as long as there is too much."""
+    limit = Arriving(10 * LARGE)
+    whole, silent, other, sending = (Sender() for _ in range(4))
+    limit.came(whole, 3 * LARGE)
+    limit.answering(whole, 4 * LARGE)
+    limit.came(whole, 0)
+    for one in (silent, other, sending, other):
+        limit.came(one, 2 * LARGE)
+    assert (limit.octets, silent.out) == (10 * LARGE, False)
+    limit.came(sending, 2 * LARGE + 1)
+    assert (silent.out, sending.out, other.out, whole.out) == (True, False, False, False)
+    assert limit.octets == 8 * LARGE + 1
+    limit.came(sending, 4 * LARGE + 1)
+    assert (other.out, sending.out) == (True, False)
+    limit.came(sending, 6 * LARGE + 1)
+    assert (sending.out, whole.out, limit.octets) == (True, False, 4 * LARGE)
+    limit.answered(whole)
+    assert limit.octets == 0
+
+
+def test_what_is_short_or_gone_is_not_counted() -> None:
+    limit = Arriving(2 * LARGE)
+    senders = [Sender() for _ in range(10)]
+    for one in senders:
+        limit.came(one, LARGE)
+    assert limit.octets == 0
+    limit.came(senders[0], LARGE + 1)
+    assert senders[0] in limit
+    limit.answering(senders[0], LARGE + 1)
+    limit.gone(senders[0])
+    assert (limit.octets, senders[0] in limit, any(one.out for one in senders)) == (0, False, False)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+import errno
 import socket
+from typing import Any
 
 import paramiko
 import pytest
 
 from agent.clock import SystemClock
 from agent.listeners import Listeners
+from agent.netconf.callhome import dial
 from agent.netconf.serving import Serving
 from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
 from agent.restconf.listen import bind_tcp
@@ -122,6 +125,36 @@ def test_what_cannot_work_is_refused_before_it_changes_anything(listeners: Liste
         listeners.prepare(ssh_on(port, address="192.0.2.1"))
     with pytest.raises(SettingsError, match="trusted-user-key"):
         listeners.prepare(ServerSettings(ssh=SshAccess(("nonsense",))))
+
+
+class _WithoutVersion6(socket.socket):
+    """On a kernel that has no IPv6."""
+
+    def __init__(self, family: int = -1, *words: Any, **more: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        super().__init__(family, *words, **more)
+
+
+def test_a_kernel_without_ipv6(
+    listeners: Listeners, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start does without such an address, and a client that has both kinds is called by the other."""
+    monkeypatch.setattr(socket, "socket", _WithoutVersion6)
+    listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings(listen=(Listen("six", "ssh", "::1", 4830),)))
+    assert "not supported" in caplog.text
+
+    async def called() -> str:
+        async def both(*words: Any, **more: Any) -> list[Any]:
+            address = server.getsockname()
+            return [(socket.AF_INET6, 1, 6, "", ("::1", address[1], 0, 0)), (socket.AF_INET, 1, 6, "", address)]
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", both)
+        with await dial("both", 1) as opened:
+            return str(opened.getpeername()[0])
+
+    with bind_tcp("127.0.0.1", 0) as server:
+        assert asyncio.run(called()) == "127.0.0.1"
 
 
 def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+import gc
 import socket
 import time
 from typing import Any
@@ -14,6 +16,8 @@ import paramiko
 import pytest
 
 from agent.core.requests import Datastore
+from agent.netconf.framing import Framer
+from agent.netconf.limits import LARGE
 from agent.netconf.settings import Limits, ServerSettings
 from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import subscribe, told
@@ -28,16 +32,15 @@ class Both:
 
     def __init__(self, toy: Toy, kind: str) -> None:
         self.toy = toy
-        self.kind = kind
         self.running: Any = Server(toy) if kind == "ssh" else TlsToy(toy)
         self.client = self.running.client
+        self.server = self.running.ssh if kind == "ssh" else self.running.tls
 
     def limit(self, **changes: float) -> None:
         settings = ServerSettings(limits=replace(Limits(), **changes), tls=BY_COMMON_NAME)
-        server = self.running.ssh if self.kind == "ssh" else self.running.tls
 
         async def take() -> None:
-            server.configure(settings)
+            self.server.configure(settings)
 
         self.running.thread.call(take())
 
@@ -180,6 +183,63 @@ def test_message_size(both: Both) -> None:
         client.send(b"\n#70001\n")
         assert error(client.reply())["tag"] == "too-big"
         assert client.closed()
+
+
+def padded(octets: int) -> bytes:
+    """A request of that length."""
+    request = f'<rpc xmlns="{NC}" message-id="1">{RESET}</rpc>'
+    return request.replace("<reset", " " * (octets - len(request)) + "<reset").encode()
+
+
+def test_long_messages_of_all_sessions(both: Both) -> None:
+    """There is room for four of the greatest size; for a fifth the one that was begun first is given up, and told so.
+    The others get to their end, and there is room again."""
+    size = 4 * LARGE
+    both.limit(message_size=size)
+    arriving = both.server._shared.serving.arriving
+    request = padded(size)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(both.client()) for _ in range(5)]
+        for number, client in enumerate(clients, 1):
+            client.send(b"\n#%d\n%b" % (size, request[:-100]))
+            held = min(number, 4) * (size - 100)
+            assert until(lambda held=held: arriving.octets == held)
+        assert error(clients[0].reply())["tag"] == "resource-denied"
+        assert clients[0].closed()
+        for client in clients[1:]:
+            client.send(request[-100:] + b"\n##\n")
+            assert is_ok(client.reply())
+        assert until(lambda: arriving.octets == 0)
+        # one after the other on one session: nothing is counted twice, nothing left behind
+        for _ in range(6):
+            clients[1].send_message(request)
+            assert is_ok(clients[1].reply())
+        assert until(lambda: arriving.octets == 0)
+
+
+@pytest.mark.parametrize("end", ["too big", "left", "broken"])
+def test_what_was_received_goes_with_the_session(both: Both, toy: Toy, end: str) -> None:
+    """At once, not when the collector finds the session."""
+    size = 2 * LARGE
+    both.limit(message_size=size)
+    arriving = both.server._shared.serving.arriving
+    gc.collect()
+    gc.disable()
+    try:
+        with both.client() as client:
+            client.send(b"\n#%d\n%b" % (size - 10, b" " * (size - 10)))
+            assert until(lambda: arriving.octets == size - 10)
+            if end == "too big":
+                client.send(b"\n#11\n")
+                assert error(client.reply())["tag"] == "too-big"
+            elif end == "broken":
+                client.send(b"\n#x\n")
+            assert end == "left" or client.closed()
+        assert until(lambda: toy.dispatch.sessions.all() == ())
+        assert arriving.octets == 0
+        assert [one.held for one in gc.get_objects() if type(one) is Framer and one.held > LARGE] == []
+    finally:
+        gc.enable()
 
 
 def test_a_flood_of_sessions(both: Both, toy: Toy) -> None:

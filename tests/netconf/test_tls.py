@@ -123,6 +123,7 @@ def test_fingerprints_that_could_never_fit(server: TlsToy, text: str) -> None:
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
         f"{CA.pem}-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
         f"Certificate: of somebody\n{CA.pem}",
+        CA.pem.replace("-----BEGIN CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nof: somebody\n\n"),
     ],
 )
 def test_what_is_no_trust_anchor(server: TlsToy, text: str) -> None:
@@ -177,6 +178,16 @@ def test_certificates_without_a_map(server: TlsToy, caplog: pytest.LogCaptureFix
     server.configure(TlsAccess((CA.pem,)))
     assert refused(server, "ada")
     assert "leads to no user name" in caplog.text
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\r", " ", "\n   "])
+def test_anchors_in_other_line_ends(server: TlsToy, end: str) -> None:
+    """What is accepted works, and spoils none beside it: OpenSSL is given what was understood, not the text."""
+    other = root("other")
+    by_name = CertMap(1, CA.fingerprint, "common-name"), CertMap(2, other.fingerprint, "common-name")
+    server.configure(TlsAccess((CA.pem, other.pem.replace("\n", end)), by_name))
+    assert user_of(server, "ada") == "ada"
+    assert user_of(server, other.issue("rita")) == "rita"
 
 
 def test_trust_in_an_issuer_and_in_one_certificate(server: TlsToy) -> None:

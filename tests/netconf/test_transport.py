@@ -12,6 +12,7 @@ from lxml import etree
 import paramiko
 import pytest
 
+from agent.netconf.endpoint import TURN
 from agent.netconf.framing import MESSAGE_LIMIT
 from agent.netconf.limits import FailureLimit, WaitingLimit
 from agent.netconf.serving import Serving
@@ -577,6 +578,20 @@ def test_a_small_reply_is_one_packet(server: Server) -> None:
             assert is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
         # window adjustments may come between
         assert 10 <= connection._ssh._send_seq - before < 20
+
+
+def test_replies_to_requests_that_came_together_leave_together(server: Server) -> None:
+    """In order and whole, in a few packets: one a turn of the session (decision 0070)."""
+    with server.client() as client:
+        (connection,) = server.ssh._shared.connections
+        assert connection._ssh is not None
+        before = connection._ssh._send_seq
+        asked = [GET.replace(b'"1"', b'"%d"' % number) for number in range(4 * TURN)]
+        client.send(b"".join(map(client.frame, asked)))
+        replies = [client.reply().get("message-id") for _ in range(4 * TURN)]
+        assert replies == [str(number) for number in range(4 * TURN)]
+        # window adjustments may come between
+        assert 1 <= connection._ssh._send_seq - before < TURN
 
 
 def test_counters(server: Server, toy: Toy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 import threading
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from agent.core.schema import Schema
 from agent.core.tree import Row
 from agent.netconf import repeats, session
+from agent.netconf.endpoint import READ_AHEAD
 from agent.netconf.messages import Rpc
-from tests.netconf.support import NC, TOY, Client, Server, error, until
-from tests.toy.build import Toy, Value
+from agent.netconf.serving import Serving
+from tests.netconf.support import HELLO_11, NC, TOY, Client, Server, error, until
+from tests.toy.build import ADMIN, Toy, Value
 
 WAIT = 20.0
 
@@ -75,6 +78,37 @@ def test_others_go_on(toy: Toy, held: Held, kind: str) -> None:
             assert not held.release.is_set()
             held.release.set()
             assert "y" in [one.text for one in slow.reply().iter("{urn:example:toy-more}label")]
+    finally:
+        held.release.set()
+        server.stop()
+
+
+def test_one_evaluation_at_a_time(toy: Toy, held: Held) -> None:
+    """Others wait for it before they read anything; a read that takes long without XPath does not."""
+    begun: list[str] = []
+    read = held.read
+
+    def counted() -> Any:
+        begun.append(threading.current_thread().name)
+        return read()
+
+    held.read = counted  # type: ignore[method-assign]
+    server = Server(toy)
+    request = f'<rpc xmlns="{NC}" message-id="1">{LONG["an expression that is evaluated"]}</rpc>'.encode()
+    try:
+        with server.client() as first, server.client() as second, server.client() as third:
+            held.release.clear()
+            first.send_message(request)
+            assert until(lambda: len(begun) == 1)
+            second.send_message(request)
+            assert answers(third)
+            third.send_message(f'<rpc xmlns="{NC}" message-id="1">{LONG["entries that are compared"]}</rpc>'.encode())
+            assert until(lambda: len(begun) == 2)
+            assert [name.rpartition("_")[0] for name in begun] == ["netconf-xpath", "netconf-apart"]
+            held.release.set()
+            for client in (first, second, third):
+                assert "y" in [one.text for one in client.reply().iter("{urn:example:toy-more}label")]
+            assert begun.count(begun[0]) == 2
     finally:
         held.release.set()
         server.stop()
@@ -189,3 +223,51 @@ def test_a_session_that_ends_meanwhile(toy: Toy, held: Held) -> None:
 
 def answers(client: Client) -> bool:
     return client.rpc(subtree("<uptime/>")).find(f".//{{{TOY}}}uptime") is not None
+
+
+class Burst:
+    """A channel that hands over what comes until it is paused, as a transport does that had to keep it."""
+
+    buffered = 0
+
+    def __init__(self) -> None:
+        self.paused = False
+        self.replies = 0
+
+    def write(self, data: bytes) -> None:
+        self.replies += data.count(b"<rpc-reply")
+
+    async def drained(self) -> None:
+        return
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+    def close(self) -> None:
+        return
+
+
+def test_an_idle_session_reads_ahead_no_more_than_others(toy: Toy) -> None:
+    """What comes at once is taken in up to a bound; all of it is answered."""
+
+    async def run() -> None:
+        channel = Burst()
+        endpoint = Serving(toy.dispatch).endpoint(channel, ADMIN, source_host="::1", transport="netconf-ssh")
+        task = asyncio.create_task(endpoint.run())
+        endpoint.data_received(HELLO_11)
+        await asyncio.sleep(0.05)
+        request = f'<rpc xmlns="{NC}" message-id="1"><get><filter/></get></rpc>'.encode()
+        packet = (b"\n#%d\n%b\n##\n" % (len(request), request)) * 300
+        taken = 0
+        while not channel.paused and taken < 100:
+            endpoint.data_received(packet)
+            taken += 1
+        assert (taken - 1) * len(packet) <= READ_AHEAD < taken * len(packet)
+        endpoint.eof_received()
+        assert await task == "closed"
+        assert channel.replies == 300 * taken
+
+    asyncio.run(run())

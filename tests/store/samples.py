@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from agent.licensing.events import Event, ReportClosed, Sampled
-from agent.licensing.ports import EncodedRow, Store
+from agent.licensing.ports import EncodedRow, Endings, Store
 
 JOURNAL_KEY = bytes(range(32))
+
+ENDINGS: Endings = {
+    "closed": b"\x00\xff closed",
+    "pending": b"\x00\xff pending",
+    "unacknowledged": b"",
+    "acknowledged": b"\xc3\x00 acknowledged",
+}
+"""Bytes of all kinds, which text would not be."""
 
 
 def key_of(report_id: int) -> str:

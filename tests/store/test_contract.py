@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 import pytest
 
 from agent.licensing.events import ReportsAcknowledged, ReportsDelivered, ReportsPurged, Sampled, Stopped
-from agent.licensing.ports import Loaded, ReportRow, Store, StoredReport, head_of
+from agent.licensing.ports import SEPARATORS, Loaded, ReportRow, Store, StoredReport, head_of
 from agent.store.errors import StoreError
 from agent.store.memory import MemoryStore
 from agent.store.sqlite import SqliteStore
 
-from .samples import JOURNAL_KEY, closed, fill, keep, key_of, row, sampled
+from .samples import ENDINGS, JOURNAL_KEY, closed, fill, keep, key_of, row, sampled
 
 
 def sqlite_store(folder: Path) -> SqliteStore:
@@ -103,6 +103,44 @@ def test_states_follow_the_events(store: Store) -> None:
     assert store.reports.by_id(3) is None
     assert store.reports.find(key_of(3)) is None
     assert store.reports.max_id() == 4
+
+
+@pytest.mark.parametrize("checked", [False, True])
+def test_joined_pages_are_what_pages_are(store: Store, checked: bool) -> None:
+    """Every state with its own ending, in order, to the last row and no further; before and after the check."""
+    fill(store, 25)
+    keep(store, ReportsDelivered(1, (1, 12, 20)), ReportsAcknowledged(2, (2, 12), ()), ReportsPurged(2, (7,)))
+    if isinstance(store, SqliteStore) and checked:
+        store.load()
+        store.check.run()
+        assert store._progress.finished
+    for form, between in SEPARATORS.items():
+        after, seen = 0, []
+        while page := store.reports.joined(after, 24, 10, form, ENDINGS):
+            rows = store.reports.pages(after, 24, 10, "summary")
+            expected = [(each.xml if form == "xml" else each.json) + ENDINGS[each.state] for each in rows]
+            assert page == (rows[-1].report_id, between.join(expected))
+            after = page[0]
+            seen.append(after)
+        assert seen == [11, 21, 24]
+        assert store.reports.joined(0, 24, 0, form, ENDINGS) is None
+
+
+def test_states_of_one_unit_are_those_at_its_end(store: Store) -> None:
+    """A report that a unit purges needs no state; one that is stored again under its id has its own."""
+    fill(store, 2)
+    acknowledged = ReportsAcknowledged(1, (1, 2), (("closed", 2),))
+    keep(store, acknowledged, ReportsPurged(1, (1,)), closed(1), ReportsDelivered(2, (1,)))
+    pages = store.reports.pages(0, 10, 10, "summary")
+    assert [(each.report_id, each.state) for each in pages] == [(1, "unacknowledged"), (2, "acknowledged")]
+
+
+def test_more_reports_in_one_unit_than_one_statement_names(store: Store) -> None:
+    fill(store, 700)
+    keep(store, ReportsDelivered(1, tuple(range(1, 601))))
+    keep(store, ReportsAcknowledged(2, gone := tuple(range(50, 650)), (("closed", 600),)), ReportsPurged(2, gone))
+    states = {number: head.state for number, head in store.reports.heads(range(1, 701)).items()}
+    assert states == dict.fromkeys(range(1, 50), "unacknowledged") | dict.fromkeys(range(650, 701), "closed")
 
 
 def test_a_purged_report_may_not_hide_that_its_key_was_used(store: Store) -> None:

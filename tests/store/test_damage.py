@@ -10,14 +10,14 @@ import pytest
 
 from agent.core.replay import Limits
 from agent.licensing.events import ReportsDelivered, ReportsPurged
-from agent.licensing.ports import Part
+from agent.licensing.ports import SEPARATORS, Part
 from agent.store.authentication import Authentication, join
 from agent.store.errors import JournalDamaged, StoreError, StoreNewerError
 from agent.store.progress import LOWEST
 from agent.store.sqlite import SqliteStore
 from agent.store.users import Cost, Users
 
-from .samples import JOURNAL_KEY, fill, keep, key_of, sampled
+from .samples import ENDINGS, JOURNAL_KEY, fill, keep, key_of, sampled
 
 
 @pytest.fixture
@@ -64,7 +64,22 @@ def whole(store: SqliteStore) -> object:
         [store.reports.find(key_of(n)) for n in (1, 2, 3)],
         [store.reports.find_row(key_of(n), part) for n in (1, 2, 3) for part in parts],
         [store.reports.pages(0, 3, 3, part) for part in parts],
+        [store.reports.joined(0, 3, 3, form, ENDINGS) for form in SEPARATORS],
     )
+
+
+def test_nothing_is_purged_with_an_edited_row_among_them(path: Path) -> None:
+    store = SqliteStore(path, JOURNAL_KEY)
+    fill(store, 600)
+    store.close()
+    apsw.Connection(str(path)).execute("UPDATE reports SET state = 5 WHERE report_id = 555")
+    store = SqliteStore(path, JOURNAL_KEY)
+    before = store.load()
+    with pytest.raises(JournalDamaged, match="555"):
+        keep(store, ReportsPurged(1, tuple(range(1, 601))))
+    assert store.load() == before
+    assert store.reports.by_id(1) is not None
+    store.close()
 
 
 COPY = """INSERT INTO reports SELECT {id}, 'x', state, seal, mac, entitlement_tag, license_name, start, end, closed_at,
@@ -158,6 +173,8 @@ def test_nothing_of_an_edited_row_is_handed_out_before_the_check_comes_to_it(
         lambda: reads.find_row(key, "summary"),
         lambda: reads.find_row(key, "detail"),
         lambda: reads.pages(number - 1, number, 5, "summary"),
+        lambda: reads.joined(number - 1, number, 5, "xml", ENDINGS),
+        lambda: reads.joined(-9, 2**62 if number < 2**62 else number, 500, "json", ENDINGS),
         lambda: reads.pages(-9, 2**62 if number < 2**62 else number, 500, "detail"),
     ):
         with pytest.raises(JournalDamaged) as caught:
@@ -209,6 +226,20 @@ def test_nothing_is_built_on_a_row_that_was_edited_while_the_agent_ran(store: Sq
     row = store.reports.find_row(key_of(1), "summary")
     assert row is not None
     assert row.state == "closed"
+
+
+def test_a_state_that_is_none_is_noticed_in_a_joined_page(store: SqliteStore, path: Path) -> None:
+    """Also where the check has passed the row already: a page is whole, or says which row is not."""
+    fill(store, 3)
+    store.load()
+    store.check.run()
+    connection = apsw.Connection(str(path))
+    connection.execute("UPDATE reports SET state = 9 WHERE report_id = 2")
+    connection.close()
+    assert store.reports.joined(2, 3, 5, "xml", ENDINGS) is not None
+    with pytest.raises(JournalDamaged, match="9 is not a state") as caught:
+        store.reports.joined(0, 3, 5, "xml", ENDINGS)
+    assert (caught.value.table, caught.value.row) == ("reports", "2")
 
 
 def test_a_damaged_index_is_found(filled: Path) -> None:

@@ -39,6 +39,16 @@ def test_licensing() -> None:
     assert year["events"] > 2 * 20 + 2 * 20
 
 
+def test_ack() -> None:
+    """All reports are acknowledged and purged by the one import that is measured."""
+    done = script("bench_ack.py", "40", timeout=180)
+    assert done.code == 0, done.err
+    report = json.loads(done.out)
+    assert (report["answer"], report["reports"], report["purged"]) == ("success", 40, 40)
+    assert report["answers_meanwhile"] > 0
+    assert report["took_ms"] > report["core_thread_cpu_ms"] > 0
+
+
 def test_notifications(capsys: pytest.CaptureFixture[str]) -> None:
     """Every subscriber gets every event, once: the script ends where one gets more, and waits where one gets fewer."""
     words = ("--subscribers", "12", "--changes", "5", "--silence", "1", "--calls", "10")

@@ -16,7 +16,8 @@ from agent.formats.rum import read_payload
 from agent.formats.smartlicense import read_usage
 from agent.licensing.ports import StorageFullError
 from agent.northbound import file_operations
-from agent.northbound.file_operations import DAY, FILE_CODES
+from agent.northbound.file_operations import FILE_CODES
+from tests.licensing.kit import DAY
 from tests.transport.rig import ADMIN, COLLECTOR, READER, RECORDER, Rig
 
 SAVES = ["rum-save-usage-all", "rum-save-usage-unreported", "rum-save-usage-days"]

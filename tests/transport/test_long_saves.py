@@ -17,10 +17,11 @@ from agent.core.requests import Content, Get, Invoke
 from agent.core.select import Pick
 from agent.core.sessions import User
 from agent.core.tree import Tree
+from agent.formats import envelope
 from agent.formats.smartlicense import read_usage
 from agent.licensing.commands import MarkDelivered, NoteSaved
 from agent.licensing.ports import Part, ReportReads, ReportRow
-from agent.northbound import file_operations
+from agent.northbound import file_operations, operations
 from tests.transport.rig import ADMIN, COLLECTOR, LICENSING, PROFILE, SECONDS, STATE_INFO, Rig
 
 MANY = 150
@@ -63,6 +64,10 @@ def filled(rig: Rig, closes: int = 1) -> int:
     return closes * MANY
 
 
+def ids(rig: Rig) -> list[int]:
+    return [row.report_id for row in rig.store.reports.pages(0, rig.store.reports.max_id(), 10 * MANY, "summary")]
+
+
 def begin(rig: Rig, name: str, given: Tree, user: User = ADMIN) -> Future[Tree | None]:
     module = "slp-agent" if ("slp-agent", name) in rig.dispatch.schema.rpcs else "cisco-smart-license"
     node = rig.dispatch.schema.rpcs[module, name]
@@ -103,6 +108,52 @@ def test_others_are_answered_while_a_save_runs(
     assert gate.threads
     assert all(thread.startswith("aside") for thread in gate.threads)
     assert rig.state.counts.waiting == number
+
+
+@pytest.mark.parametrize("name", ["import-code", "import-file"])
+def test_others_are_answered_while_a_long_ack_is_checked(rig: Rig, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Its documents are verified beside the core thread, once; what it acknowledges is purged in one decision."""
+    number = filled(rig)
+    known = [(each.report_id, each.digest) for each in map(rig.store.reports.by_id, ids(rig)) if each is not None]
+    ack = rig.ack(*known, *((n, "a" * 64) for n in range(1, 2001)))
+    asked, opened = threading.Event(), threading.Event()
+    threads: list[str] = []
+    check = envelope._checked
+
+    def waiting(data: bytes, door: Any) -> envelope.Checked:
+        threads.append(threading.current_thread().name)
+        asked.set()
+        assert opened.wait(SECONDS)
+        return check(data, door)
+
+    monkeypatch.setattr(envelope, "_checked", waiting)
+    (rig.flash / "ack.xml").write_bytes(ack)
+    given = {"content": ack.decode()} if name == "import-code" else {"file-path": "ack.xml"}
+    importing = begin(rig, name, given)
+    assert asked.wait(SECONDS)
+    assert rig.use("advantage", 3) == {"return-code": "success"}
+    assert (importing.done(), rig.state.counts.purged) == (False, 0)
+    opened.set()
+    answer = importing.result(SECONDS)
+    assert answer is not None
+    assert answer["return-code"] == "success"
+    assert rig.state.counts.purged == number
+    assert [thread.partition("_")[0] for thread in threads] == ["aside"]
+
+
+def test_a_short_ack_waits_for_no_save(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one long thing is done beside the core thread at a time; what is short does not queue for it."""
+    filled(rig)
+    ack = rig.ack()
+    gate = Gate(rig.store.reports)
+    monkeypatch.setattr(rig.store.reports, "pages", gate.pages)
+    saving = begin(rig, "rum-save-usage-all", {"file-path": "a"}, COLLECTOR)
+    assert gate.asked.wait(SECONDS)
+    assert len(ack) < operations.LONG
+    assert rig.invoke("import-code", {"content": ack.decode()})["return-code"] == "success"
+    assert (saving.done(), rig.state.counts.purged) == (False, MANY)
+    gate.open.set()
+    assert saving.result(SECONDS)
 
 
 def test_many_are_marked_some_at_a_time(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
