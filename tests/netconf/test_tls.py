@@ -363,6 +363,14 @@ def test_openssl_transcript(server: TlsToy, tmp_path: Path, version: str) -> Non
     assert rest == b"".join(b"\n#%d\n%s\n##\n" % (len(one), one) for one in (data, ok))
 
 
+def test_a_listener_of_both_families(server: TlsToy) -> None:
+    """A peer that is seen as ::ffff:127.0.0.1 is told of as 127.0.0.1, as `user_of` expects."""
+    bound = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+    server.port = bound.getsockname()[1]
+    server.thread.call(server.tls.listen(bound))
+    assert user_of(server, "ada") == "ada"
+
+
 class Burst:
     """A client that says all it has to say, TLS's end and TCP's included, and only then listens."""
 
