@@ -54,7 +54,8 @@ def session(driven: Driven) -> Iterator[Any]:
     """An administrator's, whose running has no custom-id and whose candidate is running."""
     with driven.ncclient() as opened:
         opened.discard_changes()
-        opened.edit_config(target="running", config=f'<config xmlns="{NC}"/>', default_operation="merge")
+        gone = (CONFIG % "").replace("<custom-id>", f'<custom-id xmlns:nc="{NC}" nc:operation="remove">')
+        opened.edit_config(target="running", config=gone, default_operation="none")
         yield opened
 
 
@@ -361,7 +362,8 @@ def connected(driven: Driven, **words: Any) -> Iterator[Any]:
     host, port = driven.address
     given = {"host": host, "port": port, "timeout": 20, "allow_agent": False, "look_for_keys": False, **words}
     with manager.connect(**given) as opened:
-        assert "<licensing" in str(opened.get_config("running", filter=("subtree", ONLY_CONFIG)))
+        listens = ("subtree", f'<netconf-server xmlns="{SLPA}"><listen/></netconf-server>')
+        assert "<name>tls</name>" in str(opened.get_config("running", filter=listens))
         yield opened
 
 
