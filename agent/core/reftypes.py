@@ -44,10 +44,6 @@ class IdentityRef(Type):
 
     def from_xml(self, text: str, prefixes: Prefixes) -> Any:
         prefix, colon, name = text.rpartition(":")
-        if not colon and None not in prefixes:
-            # no default namespace is in scope: common clients write the bare name (ncclient's get_schema), and it can
-            # mean one thing only
-            return self._known(f"{self.module}:{name}", text)
         namespace = prefixes.get(prefix if colon else None)
         if namespace is None and not colon:
             # no default namespace either: ncclient's get_schema(format="yin") means the leaf's own module
