@@ -21,6 +21,7 @@ from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
 from tests.netconf.support import HELLO_11, HOST_KEY, WAIT, Client
 from tests.netconf.tls import BY_COMMON_NAME, PEOPLE, SERVER, Connection, client_context
+from tests.ports import free_port
 from tests.toy.build import Toy, Users
 
 
@@ -34,12 +35,6 @@ def listeners(toy: Toy) -> Iterator[Listeners]:
 
 def ssh_on(*ports: int, address: str = "127.0.0.1") -> ServerSettings:
     return ServerSettings(listen=tuple(Listen(f"on {port}", "ssh", address, port) for port in ports))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def login(port: int) -> Client:

@@ -41,6 +41,7 @@ from tests.netconf.test_transport import (  # noqa: F401 - collected here again,
     test_pipelined_requests,
     test_the_server_speaks_first,
 )
+from tests.ports import free_port
 from tests.toy.build import ADMIN, READER, Toy
 
 CLOSE = f'<rpc xmlns="{NC}" message-id="9"><close-session/></rpc>'.encode()
@@ -219,8 +220,7 @@ def test_behind_openssh(server: LocalToy, tmp_path: Path) -> None:
     assert SSHD is not None
     for name in ("host", "id"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name)], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     config = tmp_path / "sshd_config"
     settings = {
         "Port": port,

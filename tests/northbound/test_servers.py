@@ -27,6 +27,7 @@ from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
 from tests.netconf.support import NC
 from tests.northbound.kit import SECONDS, Rig
+from tests.ports import free_port
 from tests.toy.build import Users
 
 EVERYTHING: Tree = {
@@ -260,8 +261,7 @@ def test_going_back_does_without_an_address_that_is_gone(tmp_path: Path, caplog:
     try:
         listeners.start(bind_tcp("127.0.0.1", 0), rig.agent.server.settings)
         rig.agent.server.attach(listeners)
-        with bind_tcp("127.0.0.1", 0) as chosen:
-            port = chosen.getsockname()[1]
+        port = free_port()
         listen(Datastore.RUNNING, port)
         socket.create_connection(("127.0.0.1", port), SECONDS).close()
         listen(Datastore.CANDIDATE)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-import socket
 import subprocess
 from typing import Any
 
 from tests.netconf.pki import email, root
+from tests.ports import free_port
 from tests.system.kit import CSL, NC, SLPA, Device
 
 CUSTOM_ID = f'<licensing xmlns="{CSL}"><config><custom-id>%s</custom-id></config></licensing>'
@@ -20,12 +20,6 @@ UTILITY = f'<licensing xmlns="{CSL}"><config><utility/></config></licensing>'
 RECORD = f'<record-usage xmlns="{SLPA}"><license>voice-session</license><count>%d</count></record-usage>'
 KEYS = {"ed25519": (), "ecdsa": ("-b", "384"), "rsa": ("-b", "2048")}
 PHRASE = "a phrase for the key"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configure(device: Device, inner: str) -> None:

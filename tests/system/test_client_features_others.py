@@ -26,6 +26,7 @@ with warnings.catch_warnings():
     from scrapli_netconf.driver import AsyncNetconfDriver, NetconfDriver
     from scrapli_netconf.exceptions import CapabilityNotSupported
 
+from tests.ports import free_port
 from tests.system.driven import (
     CONFIG,
     KEYS,
@@ -35,7 +36,6 @@ from tests.system.driven import (
     RECORD,
     Driven,
     custom_id,
-    free_port,
 )
 from tests.system.kit import CSL, NC, PASSWORD, SLPA, STATE
 

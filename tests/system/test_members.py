@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 import re
 import signal
-import socket
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from ncclient.operations import RPCError
 import paramiko
 import pytest
 
+from tests.ports import free_port
 from tests.system.kit import CSL, NC, PASSWORD, SLPA, Device, TransportError, to_ele
 
 EDIT = f'<config xmlns="{NC}"><licensing xmlns="{CSL}"><config><custom-id>%s</custom-id></config></licensing></config>'
@@ -127,8 +127,7 @@ def test_the_log_says_who_changed_the_configuration(device: Device) -> None:
 
 
 def test_the_log_says_what_is_listened_on(device: Device) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     entry = f"<name>second</name><transport>ssh</transport><address>127.0.0.1</address><port>{port}</port>"
     server = f'<netconf-server xmlns="{SLPA}"><listen%s><endpoint>{entry}</endpoint></listen></netconf-server>'
     with device.ncclient() as session:

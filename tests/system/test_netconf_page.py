@@ -6,23 +6,17 @@ import os
 from pathlib import Path
 import re
 import shutil
-import socket
 
 from lxml import etree
 import pytest
 
+from tests.ports import free_port
 from tests.system.kit import BIN, ROOT, Device, tool
 
 pytestmark = pytest.mark.skipif(
     shutil.which("ssh") is None or shutil.which("openssl") is None, reason="OpenSSH or openssl is not installed"
 )
 BLOCK = re.compile(r"^```(sh|python)(?: (\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def content(nacm: etree._Element) -> list[tuple[str, str]]:
@@ -36,7 +30,7 @@ def test_the_page(tmp_path: Path) -> None:
     assert page.count("```") == 2 * len(blocks)
     device = Device.make(tmp_path / "device")
     with device.running():
-        ports = {"8300": str(device.address[1]), **{port: free_port() for port in ("6513", "4334", "4335")}}
+        ports = {"8300": str(device.address[1]), **{port: str(free_port()) for port in ("6513", "4334", "4335")}}
         script = f"cd {tmp_path}\n"
         for kind, name, block in blocks:
             text = re.sub(r"\b(8300|6513|4334|4335)\b", lambda found: ports[found[0]], block)

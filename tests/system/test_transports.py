@@ -18,7 +18,8 @@ import pytest
 
 from tests.netconf.pki import email, root
 from tests.netconf.support import HELLO_11
-from tests.system.driven import configure, free_port
+from tests.ports import free_port
+from tests.system.driven import configure
 from tests.system.kit import BIN, NC, PASSWORD, Device
 
 pytestmark = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client is installed")
