@@ -20,6 +20,7 @@ import time
 from typing import Any
 
 from bench_attack import LIST, SMALL
+from bench_clients import SLPA
 from bench_link import Link, rpc
 from bench_link import run as wait
 from bench_pull import SCRIPTS, Figures, machine, make_folder
@@ -28,6 +29,8 @@ from bench_servers import Target, agent, ceiling, edit, let_in, make_keys, missi
 COMMIT = rpc("<commit/>")
 EDITS = tuple(edit("running", number) for number in range(2))
 CHANGES = tuple(edit("candidate", number) for number in range(2))
+ROOM = rpc(f'<edit-config><target><running/></target><config><netconf-server xmlns="{SLPA}"><limits>'
+           "<sessions-per-user>1024</sessions-per-user></limits></netconf-server></config></edit-config>")  # fmt: skip
 PIPELINED, AT_ONCE = 50, 20
 PAUSE = 0.005
 """Seconds between two requests of a client that is watched during an attack: it is not to be a load itself."""
@@ -146,6 +149,13 @@ async def measure_commit(target: Target, seconds: float) -> Figures:
     return found
 
 
+async def ask(target: Target, request: bytes) -> None:
+    """One request in a session of its own."""
+    link = await Link.open(target.login)
+    await link.ask(request)
+    await link.close()
+
+
 async def measure_idle(target: Target, number: int) -> Figures:
     """Sessions that do nothing: what each costs, and how long it takes to open them, ten at a time."""
     before, begun = target.memory(), time.perf_counter()
@@ -234,6 +244,9 @@ def run(options: Options, work: Path, tell: Callable[[str], None]) -> Figures:
     few = (work / f"device-{options.few}", work / f"replies-{options.few}")
     for name, server in servers(options, work, key, *few, absent is None, candidate=False).items():
         with server as target:
+            if name == "agent":
+                # all of them are one user's, who has fewer unless configured otherwise
+                wait(ask(target, ROOM))
             report["idle"][name] = wait(measure_idle(target, min(options.idle, target.idle)))
     report["attacks"] = {}
     with agent(work / f"device-{options.many}", key) as target:
