@@ -11,11 +11,11 @@ from functools import partial
 import logging
 import socket
 import struct
-from typing import Any, cast
+from typing import Any
 
 from agent.core.sessions import User
-from agent.netconf.endpoint import Endpoint
 from agent.netconf.serving import Serving
+from agent.netconf.stream import StreamConnection
 
 log = logging.getLogger(__name__)
 
@@ -53,36 +53,26 @@ class LocalServer:
             one.close()
 
 
-class LocalConnection(asyncio.Protocol):
-    """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
+class LocalConnection(StreamConnection):
+    """One connection, and the port that its endpoint writes to."""
 
     def __init__(self, server: LocalServer) -> None:
+        super().__init__()
         self._server = server
-        self._transport: asyncio.Transport | None = None
-        self._endpoint: Endpoint | None = None
         # what comes before it is known who calls
         self._early = bytearray()
         self._ended = False
-        self._empty = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are no subclasses
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=0)
+        super().connection_made(transport)
         self._server.connections.add(self)
         uid = _peer(transport.get_extra_info("socket"))
         self._task = asyncio.get_running_loop().create_task(self._run(uid))
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._transport = None
+    def connection_lost(self, exc: Exception | None) -> None:
         self._server.connections.discard(self)
-        if self._endpoint is not None:
-            self._endpoint.connection_lost()
-        self._empty.set()
-        if not self.lost.done():
-            self.lost.set_result(None)
+        super().connection_lost(exc)
 
     async def _run(self, uid: int) -> None:
         """Who it is; then the session, to the end."""
@@ -124,45 +114,14 @@ class LocalConnection(asyncio.Protocol):
             self._endpoint.eof_received()
         return True
 
-    def resume_writing(self) -> None:
-        self._empty.set()
-
-    def end(self, reason: str) -> None:
-        """End the session, or the connection where there is none yet."""
-        if self._endpoint is not None:
-            self._endpoint.end(reason)
-        else:
-            self.close()
-
     # agent.netconf.endpoint.Channel
-
-    @property
-    def buffered(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
-    async def drained(self) -> None:
-        while self.buffered:
-            self._empty.clear()
-            await self._empty.wait()
-        if self._transport is None or self._transport.is_closing():
-            # the end of the session is on its way; nothing that was lost may count as delivered
-            await asyncio.get_running_loop().create_future()
-
-    def pause_reading(self) -> None:
-        if self._transport is not None and self._transport.is_reading():
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_reading():
-            self._transport.resume_reading()
-
     def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        self.abort()
 
 
 _CREDENTIALS = struct.Struct("3i")

@@ -14,7 +14,7 @@ from functools import partial
 import logging
 import socket
 import ssl
-from typing import Any, cast
+from typing import Any
 
 from agent.core.sessions import Authenticator, User
 from agent.core.sources import plain
@@ -22,6 +22,7 @@ from agent.netconf.endpoint import Endpoint
 from agent.netconf.limits import WaitingLimit
 from agent.netconf.serving import Serving
 from agent.netconf.settings import CertMap
+from agent.netconf.stream import StreamConnection
 from agent.tls.names import user_names
 
 log = logging.getLogger(__name__)
@@ -51,15 +52,15 @@ class Shared:
     maps: tuple[CertMap, ...] = ()
 
 
-class TlsConnection(asyncio.Protocol):
-    """asyncio's callbacks for one connection, and the port that its endpoint writes to."""
+class TlsConnection(StreamConnection):
+    """One connection, and the port that its endpoint writes to."""
 
     def __init__(self, shared: Shared, *, called: bool = False, idle_time: float | None = None) -> None:
         """`called`: the device has dialled. `idle_time` is in seconds; None means that of the limits."""
+        super().__init__()
         self._shared = shared
         self._called = called
         self._idle_time = idle_time
-        self._transport: asyncio.Transport | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls: ssl.SSLObject | None = None
@@ -68,48 +69,37 @@ class TlsConnection(asyncio.Protocol):
         self._cut = self._ended = False
         self._waiting = False
         self._timer: asyncio.TimerHandle | None = None
-        self._endpoint: Endpoint | None = None
-        self._empty = asyncio.Event()
         self.source = ""
         self.task: asyncio.Task[Any] | None = None
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
         shared = self._shared
-        # uvloop's transports are no subclasses
-        self._transport = transport = cast(asyncio.Transport, transport)
         shared.connections.add(self)
         self.source = plain(str((transport.get_extra_info("peername") or ("local",))[0]))
-        # resume_writing then tells of every change between empty and not empty
-        transport.set_write_buffer_limits(high=0)
         _keep_alive(transport.get_extra_info("socket"))
         # whom the device has called itself takes no place from those that come
         self._waiting = not self._called and shared.waiting.enter(self.source)
         if not self._called and not self._waiting:
             log.warning("connection from %s refused: too many that have not logged in", self.source)
-            transport.abort()
+            self.abort()
             return
         try:
             # a context of its own: no session of an earlier one can be resumed, past what is trusted by now
             self._tls = shared.context().wrap_bio(self._incoming, self._outgoing, server_side=True)
         except Exception:
             log.exception("connection from %s refused: TLS has no certificate to show", self.source)
-            transport.abort()
+            self.abort()
             return
         limit = shared.serving.limits.login_time
         self._timer = asyncio.get_running_loop().call_later(limit, self._fail, f"not logged in after {limit:g} s")
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        self._transport = None
+    def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._logged_in()
-        if self._endpoint is not None:
-            self._endpoint.connection_lost()
-        self._empty.set()
-        if not self.lost.done():
-            self.lost.set_result(None)
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._incoming.write(data)
@@ -130,9 +120,6 @@ class TlsConnection(asyncio.Protocol):
             return False
         endpoint.connection_lost()
         return True
-
-    def resume_writing(self) -> None:
-        self._empty.set()
 
     # TLS
 
@@ -232,10 +219,6 @@ class TlsConnection(asyncio.Protocol):
 
     # agent.netconf.endpoint.Channel
 
-    @property
-    def buffered(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
     def write(self, data: bytes) -> None:
         if self._tls is None or self._transport is None:
             return
@@ -247,22 +230,6 @@ class TlsConnection(asyncio.Protocol):
             self._fail(str(error.reason))
             return
         self._flush()
-
-    async def drained(self) -> None:
-        while self.buffered:
-            self._empty.clear()
-            await self._empty.wait()
-        if self._transport is None or self._transport.is_closing():
-            # the end of the session is on its way; nothing that was lost may count as delivered
-            await asyncio.get_running_loop().create_future()
-
-    def pause_reading(self) -> None:
-        if self._transport is not None and self._transport.is_reading():
-            self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        if self._transport is not None and not self._transport.is_reading():
-            self._transport.resume_reading()
 
     def close(self) -> None:
         if self._transport is None:
@@ -283,18 +250,6 @@ class TlsConnection(asyncio.Protocol):
     @property
     def logged_in(self) -> bool:
         return self._endpoint is not None
-
-    def end(self, reason: str) -> None:
-        """End the session, or the connection where there is none yet."""
-        if self._endpoint is not None:
-            self._endpoint.end(reason)
-        else:
-            self.abort()
-
-    def abort(self) -> None:
-        """Drop the connection at once."""
-        if self._transport is not None:
-            self._transport.abort()
 
 
 def _verified(tls: ssl.SSLObject) -> list[bytes]:

@@ -206,6 +206,21 @@ def test_who_of_the_agent_has_a_port_is_told(toy: Toy) -> None:
             listeners.stop()
 
 
+def test_settings_are_in_effect_before_the_first_client(listeners: Listeners, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edit of a client that has waited for the start does not come into the middle of it."""
+    taken: list[int] = []
+    listen = SshServer.listen
+
+    async def told(server: SshServer, bound: socket.socket) -> Any:
+        taken.append(bound.getsockname()[1])
+        return await listen(server, bound)
+
+    monkeypatch.setattr(SshServer, "listen", told)
+    port = free_port()
+    _, first = listeners.start(bind_tcp("127.0.0.1", 0), ssh_on(port))
+    assert taken == [port, first]
+
+
 def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:
     """It is told in the log, and tried again with the next change."""
     with bind_tcp("127.0.0.1", 0) as other:
