@@ -87,13 +87,13 @@ class SshServer:
         self._acceptors: set[asyncssh.SSHAcceptor] = set()
         self._stopped = False
 
-    async def start(self, host: str, port: int) -> tuple[str, int]:
-        """Listen on one address; returns it, with the port that the kernel chose for 0. Raises OSError."""
-        return _address(await self._accept(host=host, port=port))
-
     async def listen(self, bound: socket.socket) -> Listener:
         """Listen on a socket too; it belongs to the listener from now on."""
-        return await self._accept(sock=bound)
+        # its own log has a dozen lines a connection; what matters is logged here, in our words
+        asyncssh.set_log_level(logging.WARNING)
+        acceptor = await asyncssh.listen(sock=bound, **self._options(), reuse_address=True)
+        self._acceptors.add(acceptor)
+        return acceptor
 
     def check(self, settings: ServerSettings) -> None:
         """Whether it can work with them. Any thread. Raises SettingsError."""
@@ -155,13 +155,6 @@ class SshServer:
         await connection.wait_closed()
         return True
 
-    async def _accept(self, **where: Any) -> asyncssh.SSHAcceptor:
-        # its own log has a dozen lines a connection; what matters is logged here, in our words
-        asyncssh.set_log_level(logging.WARNING)
-        acceptor = await asyncssh.listen(**where, **self._options(), reuse_address=True)
-        self._acceptors.add(acceptor)
-        return acceptor
-
     def unlisten(self, listener: Listener) -> None:
         """Take no more connections there; those that stand go on."""
         acceptor = cast(asyncssh.SSHAcceptor, listener)
@@ -191,8 +184,3 @@ class SshServer:
         await asyncio.sleep(0)
         for executor in (self._passwords, self._lookups):
             executor.shutdown(wait=False, cancel_futures=True)
-
-
-def _address(acceptor: asyncssh.SSHAcceptor) -> tuple[str, int]:
-    address = acceptor.get_addresses()[0]
-    return str(address[0]), int(address[1])

@@ -24,7 +24,7 @@ from agent.core.sessions import User
 from agent.core.tree import Tree
 from agent.netconf.serving import Serving
 from agent.netconf.thread import LoopThread
-from agent.restconf.listen import Local
+from agent.restconf.listen import Local, bind_tcp
 from agent.restconf.server import Server
 from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
@@ -92,7 +92,9 @@ class Stage(Rig):
         self._thread = LoopThread()
         self._thread.start()
         self._ssh = SshServer(Serving(self.dispatch, announce=self.agent.announced), Accounts(), [HOST_KEY])
-        self._address = self._thread.call(self._ssh.start("127.0.0.1", 0))
+        bound = bind_tcp("127.0.0.1", 0)
+        self._address = bound.getsockname()
+        self._thread.call(self._ssh.listen(bound))
         self._server = Server(self.dispatch, Accounts(), local=Local(self.path / "http", lambda _: self._caller))
         self._server.start()
         # what the start told went out before anyone was connected; a subscriber of the hub heard it

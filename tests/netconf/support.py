@@ -19,6 +19,7 @@ from agent.core.sessions import Authenticator
 from agent.netconf.serving import Serving
 from agent.netconf.settings import Limits, ServerSettings
 from agent.netconf.thread import LoopThread
+from agent.restconf.listen import bind_tcp
 from agent.ssh.keys import new_host_key
 from agent.ssh.server import SshServer
 from tests.toy.build import PASSWORDS, Toy, Users
@@ -46,7 +47,9 @@ class Server:
         self.ssh = SshServer(Serving(toy.dispatch, limits=limits), self.users, [HOST_KEY], **options)
         self.thread = LoopThread()
         self.thread.start()
-        self.host, self.port = self.thread.call(self.ssh.start("127.0.0.1", 0))
+        bound = bind_tcp("127.0.0.1", 0)
+        self.host, self.port = bound.getsockname()
+        self.thread.call(self.ssh.listen(bound))
 
     def stop(self) -> None:
         if self.thread.running:

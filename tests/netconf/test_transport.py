@@ -16,13 +16,10 @@ import pytest
 from agent.netconf.endpoint import TURN
 from agent.netconf.framing import MESSAGE_LIMIT
 from agent.netconf.limits import FailureLimit, WaitingLimit
-from agent.netconf.serving import Serving
 from agent.netconf.settings import Limits
-from agent.ssh.server import SshServer
 from tests.netconf.support import (
     HELLO_10,
     HELLO_11,
-    HOST_KEY,
     NC,
     WAIT,
     Client,
@@ -535,13 +532,6 @@ def test_stop_is_clean_and_quick(toy: Toy) -> None:
     silent.close()
     for connection in connections:
         connection.close()
-
-
-def test_a_port_in_use(server: Server, toy: Toy) -> None:
-    second = SshServer(Serving(toy.dispatch), server.users, [HOST_KEY])
-    with pytest.raises(OSError, match="in use"):
-        server.thread.call(second.start(server.host, server.port))
-    server.thread.call(second.stop())
 
 
 def test_a_change_of_keys(server: Server, toy: Toy) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
+import select
 import socket
 import ssl
+import threading
+import time
 from typing import Any
 
 from agent.netconf.limits import WaitingLimit
@@ -30,31 +34,52 @@ class Connection:
     def __init__(self, raw: socket.socket, context: ssl.SSLContext) -> None:
         self.sock = context.wrap_socket(raw, server_hostname="device")
         self.tls = self.sock
+        self._lock = threading.Lock()
+        self._seconds: float = WAIT
 
     def open_session(self, timeout: float) -> Connection:
         return self
 
     def settimeout(self, seconds: float) -> None:
-        self.tls.settimeout(seconds)
+        self._seconds = seconds
 
     def invoke_subsystem(self, name: str) -> None:
         """A connection is a session here."""
 
     def sendall(self, data: bytes) -> None:
-        self.tls.sendall(data)
+        view = memoryview(data)
+        while view:
+            sent: int = self._tried(partial(self.tls.send, view), select.POLLOUT)
+            view = view[sent:]
 
     def recv(self, size: int) -> bytes:
         try:
-            return self.tls.recv(size)
+            received: bytes = self._tried(partial(self.tls.recv, size), select.POLLIN)
         except ssl.SSLZeroReturnError:
             return b""
+        return received
+
+    def _tried(self, call: Callable[[], Any], ready: int) -> Any:
+        """One thread at a time is in OpenSSL: what one connection remembers of a call is not meant for two."""
+        end = time.monotonic() + self._seconds
+        while True:
+            with self._lock:
+                self.tls.setblocking(False)
+                try:
+                    return call()
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            if time.monotonic() > end:
+                raise TimeoutError
+            poll = select.poll()
+            poll.register(self.tls, ready)
+            poll.poll(100)
 
     def shutdown_write(self) -> None:
         """TLS's own end, in this direction; the other goes on (RFC 8446 section 6.1)."""
-        self.tls.setblocking(False)
-        with suppress(ssl.SSLError):
+        with self._lock, suppress(ssl.SSLError):
+            self.tls.setblocking(False)
             self.tls.unwrap()
-        self.tls.settimeout(WAIT)
 
     def close(self) -> None:
         self.tls.close()
