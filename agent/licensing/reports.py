@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from agent.formats import rum
@@ -12,6 +12,7 @@ from agent.licensing.events import CloseReason, ReportClosed
 from agent.licensing.profile import Profile
 from agent.licensing.releases import supports
 from agent.licensing.state import State
+from agent.licensing.usage import Span
 
 Stage = Literal["open", "closed", "unacknowledged", "acknowledged", "purged"]
 Trigger = Literal["close", "delivered", "acknowledged", "refused", "purge"]
@@ -126,20 +127,6 @@ def close(
         raise ValueError(f"no report is open for {tag}")
     report, chain, settings = use.report, state.chain, state.settings
     spans = report.spans(end)
-    last = len(spans) - 1
-    rows = tuple(
-        rum.Measurement(
-            start=span.start,
-            end=span.end,
-            count=span.used,
-            log_time=span.start,
-            termination_reason=TERMINATION[reason] if index == last else None,
-            clock_change_delta=report.preface.clock_change if index == 0 else None,
-            added=tuple(Udi.from_key(each) for each in span.peripherals.added),
-            removed=tuple(Udi.from_key(each) for each in span.peripherals.removed),
-        )
-        for index, span in enumerate(spans)
-    )
     version: rum.Version = "2.0" if supports(state.software_version, "rum-version-2") else "1.0"
     udi, licence = profile.udi, profile.by_tag(tag)
     post_paid = settings.utility_enabled and licence.can_be_post_paid
@@ -154,7 +141,7 @@ def close(
             software_tag=profile.software_tag,
             software_version=WITHHELD if settings.privacy_version else state.software_version,
             entitlement_tag=tag,
-            measurements=rows,
+            measurements=_measurements(spans, reason, report.preface.clock_change),
             close_reason=reason,
             utility_enabled=settings.utility_enabled,
             post_paid=post_paid,
@@ -181,4 +168,22 @@ def close(
         digest=payload_digest(payload),
         document=rum.seal_payload(payload, udi, signer, certificate),
         version=version,
+    )
+
+
+def _measurements(spans: Sequence[Span], reason: CloseReason, clock_change: int | None) -> tuple[rum.Measurement, ...]:
+    """A row a span: the first states by how many seconds the clock was set, the last why the report ends."""
+    last = len(spans) - 1
+    return tuple(
+        rum.Measurement(
+            start=span.start,
+            end=span.end,
+            count=span.used,
+            log_time=span.start,
+            termination_reason=TERMINATION[reason] if index == last else None,
+            clock_change_delta=clock_change if index == 0 else None,
+            added=tuple(Udi.from_key(each) for each in span.peripherals.added),
+            removed=tuple(Udi.from_key(each) for each in span.peripherals.removed),
+        )
+        for index, span in enumerate(spans)
     )

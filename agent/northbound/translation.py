@@ -11,6 +11,13 @@ from agent.licensing.notices import Notice
 from agent.northbound.times import date_and_time
 from agent.northbound.words import INSTALL_TYPES, POLICY_SOURCES
 
+Measured = (
+    notices.ReportWasClosed
+    | notices.UsageWasRefused
+    | notices.UsageChanged
+    | notices.OutageWasRecorded
+    | notices.ClockWasChanged
+)
 Requested = (
     notices.TrustRequestFailed
     | notices.TrustAnchorsWereChanged
@@ -32,13 +39,6 @@ Operated = (
 def translate(notice: Notice) -> tuple[str, Tree]:
     """The notification's name and members."""
     match notice:
-        case notices.ReportWasClosed():
-            return "report-closed", {
-                "rum-report-key": notice.key,
-                "report-id": str(notice.report_id),
-                "entitlement-tag": notice.entitlement_tag,
-                "close-reason": notice.reason,
-            }
         case notices.ReportsWereAcknowledged():
             tree: Tree = {"count": notice.number, "last-received-time": date_and_time(notice.received_at)}
             if notice.next_deadline is not None:
@@ -63,6 +63,35 @@ def translate(notice: Notice) -> tuple[str, Tree]:
             }
         case notices.ContentWasRefused():
             return "import-refused", {"type": notice.kind, "return-code": notice.code, "message": notice.message}
+        case (
+            notices.ReportWasClosed()
+            | notices.UsageWasRefused()
+            | notices.UsageChanged()
+            | notices.OutageWasRecorded()
+            | notices.ClockWasChanged()
+        ):
+            return _measured(notice)
+        case (
+            notices.SyncFailed()
+            | notices.ReportsWereRefused()
+            | notices.UtilityReportingChanged()
+            | notices.UtilityIntervalIsLong()
+            | notices.InstanceWasReset()
+        ):
+            return _operated(notice)
+        case _:
+            return _requested(notice)
+
+
+def _measured(notice: Measured) -> tuple[str, Tree]:
+    match notice:
+        case notices.ReportWasClosed():
+            return "report-closed", {
+                "rum-report-key": notice.key,
+                "report-id": str(notice.report_id),
+                "entitlement-tag": notice.entitlement_tag,
+                "close-reason": notice.reason,
+            }
         case notices.UsageWasRefused():
             return "usage-refused", {
                 "license": notice.licence[:255],
@@ -84,16 +113,6 @@ def translate(notice: Notice) -> tuple[str, Tree]:
             }
         case notices.ClockWasChanged():
             return "clock-changed", {"delta": str(notice.delta)}
-        case (
-            notices.SyncFailed()
-            | notices.ReportsWereRefused()
-            | notices.UtilityReportingChanged()
-            | notices.UtilityIntervalIsLong()
-            | notices.InstanceWasReset()
-        ):
-            return _operated(notice)
-        case _:
-            return _requested(notice)
 
 
 def _operated(notice: Operated) -> tuple[str, Tree]:
