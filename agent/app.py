@@ -52,6 +52,7 @@ from agent.northbound.life_operations import LifeOperations, Rekey
 from agent.northbound.notifications import BEGINNINGS, LICENSING, Notifier
 from agent.northbound.operations import Operations
 from agent.northbound.rows import RowEncoder
+from agent.northbound.saving import Saving
 from agent.northbound.served import CONFIGURED, FRONT_END, NEVER, PUBLISHED, absent, check
 from agent.northbound.servers import SERVER, ServerProvider
 from agent.northbound.settings import CONFIG, SettingsProvider
@@ -185,6 +186,7 @@ def build(
     trusting = TrustOperations(bindings, committer, files, tell.refused)
     explaining = AccessOperations(bindings, schema, access, accounts)
     living = LifeOperations(bindings, committer, saving, rekey)
+    keeping = Saving(bindings)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -209,6 +211,7 @@ def build(
                 **trusting.table(),
                 **living.table(),
                 **explaining.table(),
+                **keeping.table(),
                 GET_SCHEMA: monitoring.get_schema,
             },
             notifications=PUBLISHED.union(NEVER, SILENT),
@@ -227,6 +230,7 @@ def build(
         streams=(LICENSING,),
         event_log=events,
     )
+    keeping.datastores = dispatch.datastores
     monitoring.watch(dispatch.sessions, dispatch.datastores)
     settings.event_log = events
     settings.load(dispatch.running.tree)

@@ -379,9 +379,11 @@ def test_device_handlers(driven: Driven, kind: str) -> None:
             session.commit()
         reply = session.get(("subtree", ONLY_CONFIG))
         assert f"<custom-id>{kind}</custom-id>" in str(reply)
-        if kind in ("iosxe", "nexus"):
+        if kind == "iosxe":
+            assert "Save running-config successful" in str(session.save_config())
+        if kind == "nexus":
             with pytest.raises(RPCError) as caught:
-                session.save_config() if kind == "iosxe" else session.exec_command(["show version"])
+                session.exec_command(["show version"])
             assert caught.value.tag == "unknown-namespace"
 
 

@@ -221,6 +221,16 @@ def test_edit_config_of_the_cslu_address(device: Device, iosxe: Any) -> None:
         assert caller.get(f"{STATE_URI}/transport/slp-agent:url-cslu") == "http://192.0.2.7:8182/cslu/v1/pi"
 
 
+def test_saving_what_was_configured(device: Device, iosxe: Any) -> None:
+    """The two calls that follow an edit in scripts for IOS XE, and the first over RESTCONF."""
+    for name, result in (("save-config", "Save running-config successful"), ("is-syncing", "No sync in progress")):
+        reply = invoke(iosxe, f'<{name} xmlns="http://cisco.com/yang/cisco-ia"/>')
+        assert reply.findtext("{http://cisco.com/yang/cisco-ia}result") == result
+    with device.http() as caller:
+        said = {"cisco-ia:output": {"result": "Save running-config successful"}}
+        assert caller.post("/operations/cisco-ia:save-config") == (200, said)
+
+
 def test_padded_selectors_and_parameters(device: Device, iosxe: Any) -> None:
     """White space in a leaf selector selects; padded RPC parameters are read without it."""
     wanted = (
