@@ -219,6 +219,7 @@ class Device:
                 host=host, port=port, username=user, password=PASSWORD, hostkey_verify=False, look_for_keys=False,
                 allow_agent=False, device_params={"name": kind}, timeout=30,
             ) as session:  # fmt: skip
+                tell_of_the_end(session)
                 yield session
 
     def http(self, user: str = "admin", password: str = PASSWORD) -> Http:
@@ -249,6 +250,21 @@ class Device:
         keys = self.close_reports()
         assert len(keys) >= len(counts)
         return keys
+
+
+def tell_of_the_end(session: Any) -> None:
+    """Make an open ncclient session fail what is asked in the very moment that its peer is lost.
+
+    ncclient tells the requests that wait and then goes on to close: one that comes in between waits out its time.
+    """
+    transport = session._session
+    close = transport.close
+
+    def close_and_tell() -> None:
+        close()
+        transport._dispatch_error(TransportError("the session has ended"))
+
+    transport.close = close_and_tell
 
 
 class Http:
