@@ -84,7 +84,7 @@ class BaseEvents:
 
     def started(self, session: Session) -> None:
         if _is_netconf(session) and self.wants("netconf-session-start"):
-            self._publish("netconf-session-start", _user(session))
+            self._defer("netconf-session-start", _user(session))
 
     def ended(self, session: Session, reason: str, killer: Session | None = None) -> None:
         """`reason` is that of the front end (RFC 6470 section 2.2); `killer` is who ended it by kill-session."""
@@ -96,10 +96,10 @@ class BaseEvents:
             if _is_netconf(killer):
                 tree["killed-by"] = killer.id
         tree["termination-reason"] = reason if reason in REASONS else "other"
-        self._publish("netconf-session-end", tree)
+        self._defer("netconf-session-end", tree)
 
-    def _publish(self, name: str, tree: Tree) -> None:
-        self._hub.publish(MODULE, name, tree, self._clock.now())
+    def _defer(self, name: str, tree: Tree) -> None:
+        self._hub.defer(MODULE, name, tree, self._clock.now())
 
     @staticmethod
     def _trial(event: TrialEvent) -> Tree:

@@ -119,7 +119,7 @@ class Dispatch:
         """
         self.hub = Hub()
         if event_log is not None:
-            self.hub.keep(event_log, event_log.bounds().last)
+            self.hub.keep(event_log, event_log.bounds().last, clock)
         self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log, self._on_core)
         if schema.find(STREAMS_STATE) is not None:
             providers = replace(
@@ -168,6 +168,7 @@ class Dispatch:
         )
         self.running.announce = self._base_events.announce
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
+        self.loop.add_timer(self.hub.deadline, self.hub.flush)
         self._operations = dict(providers.operations)
         self._actions = dict(providers.actions)
         # shorter paths first: a deeper provider's value is put into what a shallower one gave
@@ -183,9 +184,10 @@ class Dispatch:
         self.loop.start()
 
     def stop(self) -> None:
-        """Finish what was submitted, then end the core thread."""
+        """Finish what was submitted, then end the core thread; nothing waits for the log any more then."""
         self._aside.stop()
         self.loop.stop()
+        self.hub.flush()
 
     def authorize(self, session: Session, module: str, name: str) -> None:
         """For RPCs that a front end answers itself. Raises RequestError access-denied."""

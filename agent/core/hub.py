@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 import logging
 from math import floor
 import threading
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
+from agent.clock import Clock
 from agent.core.tree import Tree
 
 log = logging.getLogger(__name__)
+
+DELAY: Final = 0.1
+"""Real seconds that an event waits at most for others to be logged with (decision 0073)."""
+MOST: Final = 256
+"""Events that wait at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,30 +46,41 @@ class Keeper(Protocol):
 
     def keeps(self, module: str, name: str) -> bool: ...
 
-    def put(self, event: Event, unit: Any) -> None: ...
+    def encode(self, event: Event) -> None: ...
 
-    def put_alone(self, event: Event) -> None: ...
+    def put(self, events: Sequence[Event], unit: Any) -> None: ...
+
+    def put_alone(self, events: Sequence[Event]) -> None: ...
 
 
 Subscriber = Callable[[Event], None]
 
 
 class Hub:
-    """Hands each event to all subscribers, in order of publication. Events come on one thread.
+    """Hands each event to all subscribers, in the order of their numbers. Events come on one thread.
 
     A subscriber must return at once (put it on a queue of its own); one that raises is logged and stays subscribed.
+    No event is told before it is in the log, if it is to be there: what waits for that holds up what came after it.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._subscribers: tuple[Subscriber, ...] = ()
         self._log: Keeper | None = None
+        self._clock: Clock | None = None
+        self._waiting: list[tuple[Event, bool]] = []
+        """Events that nobody was told yet, and whether each is to be logged."""
+        self._since = 0.0
+        self._carrier: Any = None
+        """The unit of work that the first `_carried` of them were put into."""
+        self._carried = 0
         self.last = 0
         """The number of the latest event."""
 
-    def keep(self, log: Keeper, last: int) -> None:
-        """Keep events in a log from now on; `last` is the highest number in it."""
+    def keep(self, log: Keeper, last: int, clock: Clock) -> None:
+        """Keep events in a log from now on; `last` is the highest number in it, by `clock` none waits too long."""
         self._log = log
+        self._clock = clock
         self.last = max(self.last, last)
 
     @property
@@ -89,24 +106,100 @@ class Hub:
     def stage(self, module: str, name: str, tree: Tree, time: float, unit: Any) -> Callable[[], None]:
         """Put an event into the unit of work of what it tells of; the call that is returned publishes it.
 
-        `unit` None: it is not logged.
+        `unit` None: it is not logged. What waits to be logged comes into the unit too.
         Call that after the commit, in the order of staging, and before anything else is staged; after a rollback never.
         """
         event = self._numbered(module, name, tree, time)
-        if unit is not None and self._log is not None and self._log.keeps(module, name):
-            self._log.put(event, unit)
-        return lambda: self._hand_out(event)
+        if unit is None:
+            return lambda: self._follow(event)
+        self._carry(unit)
+        if self._log is not None and self._log.keeps(module, name):
+            self._log.put([event], unit)
+
+        def publish() -> None:
+            if self._carrier is unit:
+                self._release(self._carried)
+            self._follow(event)
+
+        return publish
 
     def publish(self, module: str, name: str, tree: Tree, time: float) -> None:
-        """Tell of what needs no unit of work of its own; none may be open."""
+        """Tell now of what needs no unit of work of its own; none may be open."""
         event = self._numbered(module, name, tree, time)
-        if self._log is not None and self._log.keeps(module, name):
+        if self._await(event):
+            self.flush()
+
+    def defer(self, module: str, name: str, tree: Tree, time: float) -> None:
+        """Tell of what nothing is answered on: `DELAY` later at most, and logged together with others until then.
+
+        A crash before that loses it, and nobody was told of it. No unit of work may be open.
+        """
+        event = self._numbered(module, name, tree, time)
+        if self._await(event) and len(self._waiting) >= MOST:
+            self.flush()
+
+    def deadline(self) -> float | None:
+        """When `flush` is due, in clock seconds."""
+        if not self._waiting or self._clock is None:
+            return None
+        now = self._clock.now()
+        if now < self._since:
+            # the clock was set back: nothing is to wait longer for that
+            self._since = now
+        return self._since + DELAY * self._clock.rate
+
+    def flush(self) -> None:
+        """Log and tell what waits; no unit of work may be open."""
+        kept = [event for event, logged in self._waiting if logged]
+        if kept and self._log is not None:
             try:
-                self._log.put_alone(event)
+                self._log.put_alone(kept)
             except Exception:
                 # it has happened all the same: those who listen now are to know
-                log.exception("%s:%s is told and not logged", module, name)
-        self._hand_out(event)
+                log.exception("told and not logged: %s", ", ".join(event.member for event in kept))
+        self._release(len(self._waiting))
+
+    def _await(self, event: Event) -> bool:
+        """Have it wait, if the log is to keep it; else it is told, after all that wait."""
+        logged = self._log is not None and self._log.keeps(event.module, event.name)
+        if logged and self._log is not None:
+            try:
+                # what cannot be encoded must not keep others from the log later
+                self._log.encode(event)
+            except Exception:
+                log.exception("%s is told and not logged", event.member)
+                logged = False
+        if not logged:
+            self._follow(event)
+            return False
+        self._wait(event, logged=True)
+        return True
+
+    def _wait(self, event: Event, *, logged: bool) -> None:
+        if not self._waiting and self._clock is not None:
+            self._since = self._clock.now()
+        self._waiting.append((event, logged))
+
+    def _follow(self, event: Event) -> None:
+        """Tell an event that is logged, or never will be, when all before it have been told."""
+        if self._waiting:
+            self._wait(event, logged=False)
+        else:
+            self._hand_out(event)
+
+    def _carry(self, unit: Any) -> None:
+        """Put what waits into a unit of work; again into another one, where this one is never committed."""
+        if self._carrier is unit or not self._waiting or self._log is None:
+            return
+        self._log.put([event for event, logged in self._waiting if logged], unit)
+        self._carrier, self._carried = unit, len(self._waiting)
+
+    def _release(self, number: int) -> None:
+        """Tell the first so many of those that wait."""
+        told, self._waiting = self._waiting[:number], self._waiting[number:]
+        self._carrier, self._carried = None, 0
+        for event, _ in told:
+            self._hand_out(event)
 
     def _numbered(self, module: str, name: str, tree: Tree, time: float) -> Event:
         self.last += 1

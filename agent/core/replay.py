@@ -1,7 +1,7 @@
 """The durable log of events, for replay (RFC 5277 section 3.3): what is kept, and what is read of it.
 
 Storage is elsewhere, behind the protocols here; so are the encoded forms. An event is in the log before anybody is
-told: in the unit of work of what it tells of, or in one of its own (decision 0060).
+told: in the unit of work of what it tells of, in the next one, or in one of its own (decisions 0060, 0073).
 """
 
 from __future__ import annotations
@@ -119,20 +119,26 @@ class EventLog:
         whole = f"{module}:{name}"
         return whole in self._beginnings or (self.limits.entries > 0 and whole not in self.limits.omit)
 
-    def put(self, event: Event, unit: Unit) -> None:
-        """Keep an event in a unit of work that is open."""
-        xml = event.kept.get("xml")
-        if xml is None:
-            xml = event.kept["xml"] = self._encode(event)
-        tree = json.dumps(event.tree, ensure_ascii=False, separators=(",", ":")).encode()
-        limits = replace(self.limits, entries=1) if event.member in self._beginnings else self.limits
-        unit.put_events([Entry(event.number, event.time, event.module, event.name, tree, xml)], limits)
+    def encode(self, event: Event) -> None:
+        """Make the form that is stored, and kept with the event. Raises what the encoder raises."""
+        if "xml" not in event.kept:
+            event.kept["xml"] = self._encode(event)
 
-    def put_alone(self, event: Event) -> None:
-        """Keep an event in a unit of work of its own. Raises what the store raises."""
+    def put(self, events: Sequence[Event], unit: Unit) -> None:
+        """Keep events, in order, in a unit of work that is open."""
+        entries = []
+        for event in events:
+            self.encode(event)
+            tree = json.dumps(event.tree, ensure_ascii=False, separators=(",", ":")).encode()
+            entries.append(Entry(event.number, event.time, event.module, event.name, tree, event.kept["xml"]))
+        anew = any(event.member in self._beginnings for event in events)
+        unit.put_events(entries, replace(self.limits, entries=1) if anew else self.limits)
+
+    def put_alone(self, events: Sequence[Event]) -> None:
+        """Keep events in a unit of work of their own. Raises what the store raises."""
         unit = self._begin()
         try:
-            self.put(event, unit)
+            self.put(events, unit)
             unit.commit()
         finally:
             unit.rollback()

@@ -107,6 +107,8 @@ class Streams:
             known = ", ".join(self.streams)
             message = f"there is no stream {request.stream[:80]!r}: the streams are {known}"
             raise refuse("invalid-value", message, type="protocol", bad_element="stream")
+        # what has happened is in the log then, or told before
+        self._hub.flush()
         position = self._before(request.start)
         with self._lock:
             self._open += 1
@@ -166,6 +168,7 @@ class Streams:
         """Have `done` called, and all subscribers woken, once what has happened until now is published."""
 
         def settled() -> None:
+            self._hub.flush()
             done()
             self._ring()
 

@@ -25,6 +25,21 @@ def session(rig: Rig) -> Session:
     return rig.dispatch.sessions.open(ADMIN, "netconf-ssh", "127.0.0.1", end=lambda _: None)
 
 
+def visit(rig: Rig) -> None:
+    """A session that begins and ends."""
+    one = session(rig)
+    rig.dispatch.opened(one)
+    rig.dispatch.closed(one, "closed").result(SECONDS)
+
+
+def pass_a_moment(rig: Rig) -> None:
+    """What is due within a second of the clock is done."""
+    rig.clock.at += 1
+    for _ in range(2):
+        # timers are looked at after each piece of work
+        rig.dispatch.loop.submit(lambda: None).result(SECONDS)
+
+
 def test_events_are_durable_with_what_they_tell_of(make: Make, tmp_path: Path) -> None:
     """A crash right after the answer loses neither; numbers go on, and no event is there twice."""
     rig = make(path=tmp_path / "agent.db")
@@ -92,11 +107,67 @@ def test_sessions_displace_no_other_event(make: Make, tmp_path: Path) -> None:
     rig.use("sessions", 4)
     before = [name for name in names(rig) if not name.startswith("netconf-session")]
     for _ in range(30):
-        one = session(rig)
-        rig.dispatch.opened(one)
-        rig.dispatch.closed(one, "closed").result()
+        visit(rig)
+    pass_a_moment(rig)
     assert [name for name in names(rig) if not name.startswith("netconf-session")] == before
     assert names(rig)[-4:] == ["netconf-session-start", "netconf-session-end"] * 2
+
+
+def test_sessions_are_logged_in_one_go(make: Make, tmp_path: Path) -> None:
+    """Checklist 113, 115: nobody is told of a session before it is logged, and all of a moment are logged at once."""
+    rig = make(path=tmp_path / "agent.db")
+    before, told = names(rig), len(rig.told)
+    for _ in range(3):
+        visit(rig)
+    assert (names(rig), len(rig.told)) == (before, told)
+    pass_a_moment(rig)
+    visits = ["netconf-session-start", "netconf-session-end"] * 3
+    assert names(rig) == [*before, *visits]
+    assert [event.name for event in rig.told[told:]] == visits
+
+
+def test_sessions_are_logged_with_the_next_change(make: Make, tmp_path: Path) -> None:
+    """Checklist 113: what happened before a change stands before it; a change that fails takes nothing with it."""
+    store = FailingStore()
+    rig = make(store=store)
+    before, told = names(rig), len(rig.told)
+    visit(rig)
+    store.broken = True
+    with pytest.raises(RequestError):
+        rig.edit({"custom-id": "a"})
+    store.broken = False
+    assert (names(rig), len(rig.told)) == (before, told)
+    rig.use("sessions", 4)
+    logged = names(rig)[len(before) :]
+    assert logged[:3] == ["netconf-session-start", "netconf-session-end", "usage-changed"]
+    assert [event.name for event in rig.told[told:]][: len(logged)] == logged
+    numbers = [entry[0] for entry in rig.store.events.after(0, 1000)]
+    assert numbers == sorted(set(numbers))
+
+
+def test_a_stop_logs_what_waits(make: Make, tmp_path: Path) -> None:
+    """Checklist 113: sessions that end with the agent are in the log of the next one, before its start."""
+    rig = make(path=tmp_path / "agent.db")
+    before = names(rig)
+    visit(rig)
+    rig.restart()
+    logged = names(rig)[len(before) :]
+    assert logged[:2] == ["netconf-session-start", "netconf-session-end"]
+    assert "ready" in logged[2:]
+
+
+def test_a_replay_has_what_waited(make: Make) -> None:
+    """Checklist 113: who asks for a replay right after a session has it, once."""
+    rig = make()
+    visit(rig)
+    subscription = rig.dispatch.subscribe(Subscribe("NETCONF", start=rig.clock.at), session(rig)).result(SECONDS)
+    visit(rig)
+    pass_a_moment(rig)
+    found = [event.name for event in subscription.take(1000)] + [event.name for event in subscription.take(1000)]
+    visits = ["netconf-session-start", "netconf-session-end"]
+    assert [name for name in found if name in visits] == visits * 2
+    assert found.index("replayComplete") == len(found) - 3
+    subscription.close()
 
 
 def test_events_are_told_by_the_moment(make: Make) -> None:

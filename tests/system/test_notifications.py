@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +11,9 @@ import time
 from typing import Any
 
 from lxml import etree
+from ncclient import NCClientError
 from ncclient.operations import RPCError
+from paramiko import SSHException
 import pytest
 
 from tests.system.kit import CSL, NC, SLPA, STATE, Device, TransportError, invoke
@@ -23,6 +26,7 @@ TAKEN = 20
 """Seconds that a notification may take before the test fails."""
 
 CHANGED = ("subtree", f'<netconf-config-change xmlns="{BASE}"/>')
+GONE = (OSError, EOFError, NCClientError, SSHException)
 USAGE = ("subtree", f'<usage-changed xmlns="{SLPA}"/>')
 
 
@@ -238,3 +242,37 @@ def test_what_was_told_outlives_a_kill(tmp_path: Path) -> None:
         assert session.create_subscription(filter=USAGE, start_time=start).ok
         assert counts(session, 10) == heard == [str(count) for count in range(1, 11)]
         assert names(session, "replayComplete") == ["replayComplete"]
+
+
+def visit(session: Any) -> tuple[str, str | None]:
+    """What the next notification of a session tells: begun or ended, and which."""
+    while not etree.QName(taken := take(session)).localname.startswith("netconf-session-"):
+        pass
+    return etree.QName(taken).localname, taken.findtext(f"{{{BASE}}}session-id")
+
+
+def visit_until_gone(device: Device) -> None:
+    """Open and close sessions until the agent is gone."""
+    with contextlib.suppress(*GONE):
+        while True:
+            with device.ncclient():
+                pass
+
+
+def test_what_was_told_of_sessions_outlives_a_kill(tmp_path: Path) -> None:
+    """Checklist 113, 115: killed in a flood of sessions, the agent has logged all that it had told, in that order."""
+    device = Device.make(tmp_path / "d")
+    with device.running(), ThreadPoolExecutor(3) as pool:
+        start = moment(-1)
+        with contextlib.suppress(*GONE), device.ncclient() as listener:
+            assert listener.create_subscription().ok
+            for _ in range(3):
+                pool.submit(visit_until_gone, device)
+            told = [visit(listener) for _ in range(30)]
+            device.kill()
+    with device.running(), device.ncclient() as listener:
+        assert listener.create_subscription(start_time=start).ok
+        logged: list[tuple[str, str | None]] = []
+        while told[0] not in logged or len(logged) - logged.index(told[0]) < len(told):
+            logged.append(visit(listener))
+        assert logged[logged.index(told[0]) :] == told
