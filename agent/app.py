@@ -22,6 +22,7 @@ from agent.core.access import PATH as NACM
 from agent.core.access import Access
 from agent.core.dispatch import Dispatch, Providers
 from agent.core.membership import Membership
+from agent.core.providers import Operation
 from agent.core.replay import EventLog
 from agent.core.schema import Schema
 from agent.core.sessions import Authenticator, User
@@ -170,23 +171,12 @@ def build(
     access = Access(schema)
     settings = SettingsProvider(bindings, committer)
     server = ServerProvider(bindings)
-    operations = Operations(bindings, committer, settings, profile, access)
     documents = None if files is None else ConfigurationFiles(schema, files)
-    files = files or Folders({})
-    saving = FileOperations(
-        bindings,
-        committer,
-        profile=profile,
-        reads=store.reports,
-        clock=clock,
-        files=files,
-        collects=access.collects,
-    )
-    authorizing = AuthorizationOperations(bindings, committer, files)
-    trusting = TrustOperations(bindings, committer, files, tell.refused)
-    explaining = AccessOperations(bindings, schema, access, accounts)
-    living = LifeOperations(bindings, committer, saving, rekey)
     keeping = Saving(bindings)
+    tables = _licensing_operations(
+        bindings, committer, settings, access, store, profile, clock, files or Folders({}), rekey, tell
+    )
+    explaining = AccessOperations(bindings, schema, access, accounts)
     announced = capabilities(schema)
     view = StateView(bindings, committer, profile=profile, reads=store.reports, clock=clock, version=version(), lab=lab)
     monitoring = Monitoring(schema, announced)
@@ -205,11 +195,7 @@ def build(
                 NACM: access.counters,
             },
             operations={
-                **operations.table(),
-                **saving.table(),
-                **authorizing.table(),
-                **trusting.table(),
-                **living.table(),
+                **tables,
                 **explaining.table(),
                 **keeping.table(),
                 GET_SCHEMA: monitoring.get_schema,
@@ -237,6 +223,37 @@ def build(
     server.load(dispatch.running.tree)
     tell.notifier = Notifier(bindings, dispatch.hub, profile)
     return Agent(dispatch, committer, announced, tell.notifier, settings, rekey, server)
+
+
+def _licensing_operations(
+    bindings: Bindings,
+    committer: Committer,
+    settings: SettingsProvider,
+    access: Access,
+    store: Store,
+    profile: Profile,
+    clock: Clock,
+    files: Folders,
+    rekey: Rekey | None,
+    tell: _Tell,
+) -> dict[str, Operation]:
+    """The RPCs that decide or carry licensing, by schema path."""
+    saving = FileOperations(
+        bindings,
+        committer,
+        profile=profile,
+        reads=store.reports,
+        clock=clock,
+        files=files,
+        collects=access.collects,
+    )
+    return {
+        **Operations(bindings, committer, settings, profile, access).table(),
+        **saving.table(),
+        **AuthorizationOperations(bindings, committer, files).table(),
+        **TrustOperations(bindings, committer, files, tell.refused).table(),
+        **LifeOperations(bindings, committer, saving, rekey).table(),
+    }
 
 
 def load_schema() -> Schema:

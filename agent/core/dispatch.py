@@ -121,27 +121,9 @@ class Dispatch:
         if event_log is not None:
             self.hub.keep(event_log, event_log.bounds().last, clock)
         self.streams = Streams(schema, self.hub, lambda: self.access, clock, streams, event_log, self._on_core)
-        if schema.find(STREAMS_STATE) is not None:
-            providers = replace(
-                providers,
-                state={**providers.state, STREAMS_STATE: self.streams},
-                notifications=providers.notifications | ENDINGS,
-            )
         self._base_events = BaseEvents(schema, self.hub, clock)
-        if BASE_EVENTS in schema.modules:
-            providers = replace(providers, notifications=providers.notifications | PUBLISHED)
-        if schema.find(FACTORY_RESET) is not None:
-            providers = replace(providers, operations={**providers.operations, FACTORY_RESET: self._reset})
-        lacking = missing(schema, providers.config, providers.state, providers.absent)
-        lacking += _unserved_operations(schema, providers)
-        lacking += unserved_actions(schema, providers.actions, providers.absent)
-        named = (providers.config, providers.state, providers.operations, providers.actions)
-        named_sets = (providers.notifications, providers.front_end, providers.absent)
-        strange = unknown(schema, chain(*named, *named_sets))
-        if lacking:
-            raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))
-        if strange:
-            raise IncompleteError("implemented or declared absent, but not in the models: " + ", ".join(strange))
+        providers = self._with_own(schema, providers)
+        _check_complete(schema, providers)
         self.schema = schema
         self.access = access
         self.sessions = Sessions(clock)
@@ -177,6 +159,19 @@ class Dispatch:
             key=lambda pair: len(pair[0]),
         )
         self._by_node = {trail[-1]: provider for trail, provider in self._state}
+
+    def _with_own(self, schema: Schema, providers: Providers) -> Providers:
+        """Joined by what the core serves itself of the modules that are there."""
+        state, notifications = dict(providers.state), set(providers.notifications)
+        operations = dict(providers.operations)
+        if schema.find(STREAMS_STATE) is not None:
+            state[STREAMS_STATE] = self.streams
+            notifications |= ENDINGS
+        if BASE_EVENTS in schema.modules:
+            notifications |= PUBLISHED
+        if schema.find(FACTORY_RESET) is not None:
+            operations[FACTORY_RESET] = self._reset
+        return replace(providers, state=state, operations=operations, notifications=frozenset(notifications))
 
     def start(self) -> None:
         """Raises StoredConfigurationError, and what the store raises."""
@@ -432,6 +427,20 @@ def _with(tree: Tree, trail: tuple[Node, ...], value: Any) -> Tree:
     if not tree:
         return {member: value}
     return {**tree, member: value}
+
+
+def _check_complete(schema: Schema, providers: Providers) -> None:
+    """Whether models and providers name the same. Raises IncompleteError."""
+    lacking = missing(schema, providers.config, providers.state, providers.absent)
+    lacking += _unserved_operations(schema, providers)
+    lacking += unserved_actions(schema, providers.actions, providers.absent)
+    named = (providers.config, providers.state, providers.operations, providers.actions)
+    named_sets = (providers.notifications, providers.front_end, providers.absent)
+    strange = unknown(schema, chain(*named, *named_sets))
+    if lacking:
+        raise IncompleteError("served by nobody, and not declared absent: " + ", ".join(lacking))
+    if strange:
+        raise IncompleteError("implemented or declared absent, but not in the models: " + ", ".join(strange))
 
 
 def _unserved_operations(schema: Schema, providers: Providers) -> list[str]:
