@@ -44,8 +44,7 @@ def run(draft: Draft, discard: bool) -> Reply:
     if unreported and not discard:
         return refusal(
             "unreported-usage",
-            f"{_told(unreported)} never left this device: name a file to save them in first (--file), or give them up "
-            "(--discard)",
+            f"{_told(unreported)} never left this device: name a file to save them in first, or give them up (discard)",
         )
     if state.authorization.codes and not discard:
         return _authorized()
@@ -66,7 +65,7 @@ def run(draft: Draft, discard: bool) -> Reply:
 def _authorized() -> Reply:
     return refusal(
         "authorization-installed",
-        "an authorization code is installed: return it first (license authorization return), or give it up (--discard)",
+        "an authorization code is installed: return it first, or give it up (discard)",
     )
 
 

@@ -143,8 +143,8 @@ def test_a_save_that_is_no_delivery_says_so(rig: Rig) -> None:
     assert saved.startswith("2 reports saved to a; not counted as delivered")
     assert "not counted as delivered" in rig.invoke("export-usage")["message"]
     refused = rig.invoke("factory-reset")["message"]
-    assert "--file" in refused
-    assert "--discard" in refused
+    assert "name a file" in refused
+    assert "(discard)" in refused
     assert (
         rig.invoke("rum-save-usage-all", {"file-path": "a"}, COLLECTOR)["slp-agent:message"] == "2 reports saved to a"
     )
