@@ -87,7 +87,7 @@ def run_deadlines(deadlines: Deadlines, meanwhile: Callable[[Loop], None] = lamb
     loop = Loop(deadlines.clock, deadline=deadlines.next, on_deadline=deadlines.run)
     loop.start()
     meanwhile(loop)
-    assert deadlines.done.wait(10)
+    assert deadlines.done.wait(30)
     loop.stop()
     assert all(late >= 0 for late in deadlines.times)
 
@@ -106,13 +106,15 @@ def test_deadlines_in_lab_time() -> None:
 def test_a_deadline_is_met_while_work_comes_in() -> None:
     """A busy inbox does not hold up what is due."""
     deadlines = Deadlines(SystemClock(), [0.05])
+    done: list[bool] = []
 
     def busy(loop: Loop) -> None:
         for _ in range(200):
-            loop.submit(lambda: time.sleep(0.001))
+            loop.submit(lambda: (time.sleep(0.001), done.append(bool(deadlines.times))))
 
     run_deadlines(deadlines, busy)
-    assert deadlines.times[0] < 0.15
+    assert len(done) == 200
+    assert done[-1], "all the work came first"
 
 
 def test_a_new_deadline_is_seen_at_once() -> None:
@@ -131,10 +133,10 @@ def test_a_failing_deadline_is_tried_again(caplog: pytest.LogCaptureFixture) -> 
     """The handler's exception is logged, the thread lives, and the work is tried again after a pause."""
     deadlines = Deadlines(LabClock(start=0, wall_start=time.time(), rate=1), [0.0])
     deadlines.broken = 1
-    started = time.time()
+    started = time.monotonic()
     with caplog.at_level(logging.ERROR):
         run_deadlines(deadlines, lambda loop: [loop.submit(lambda: None) for _ in range(50)] and None)
-    assert 0.9 < time.time() - started < 5
+    assert time.monotonic() - started > 0.9
     assert caplog.text.count("tried again") == 1
 
 
@@ -146,8 +148,8 @@ def test_several_sources_of_deadlines(caplog: pytest.LogCaptureFixture) -> None:
     loop.add_timer(first.next, first.run)
     loop.add_timer(second.next, second.run)
     loop.start()
-    assert first.done.wait(5)
-    assert second.done.wait(5)
+    assert first.done.wait(30)
+    assert second.done.wait(30)
     loop.stop()
     assert (len(first.times), len(second.times)) == (1, 2)
     assert "the work of a deadline failed" in caplog.text
@@ -157,10 +159,13 @@ def test_a_deadline_that_is_not_worked_off_does_not_spin() -> None:
     runs: list[int] = []
     clock = SystemClock()
     loop = Loop(clock, deadline=lambda: 1.0, on_deadline=lambda: runs.append(1))
+    begun = time.monotonic()
     loop.start()
     time.sleep(0.1)
+    loop.submit(lambda: None).result(30)
     loop.stop()
-    assert len(runs) == 1
+    # once, and again after each pause of a second
+    assert 1 <= len(runs) <= 1 + time.monotonic() - begun
 
 
 def test_a_deadline_that_cannot_be_computed(caplog: pytest.LogCaptureFixture) -> None:

@@ -32,7 +32,8 @@ HELLO_10 = (
     "</capabilities></hello>]]>]]>"
 ).encode()
 HELLO_11 = HELLO_10.replace(b"base:1.0</c", b"base:1.1</c")
-WAIT = 10.0
+WAIT = 30.0
+"""Seconds that a busy machine may take for what is done at once."""
 HOST_KEY = new_host_key()
 
 
@@ -170,7 +171,7 @@ class Client:
         return taken
 
 
-def until(condition: Any, seconds: float = 5.0) -> bool:
+def until(condition: Any, seconds: float = WAIT) -> bool:
     """Wait for something that another thread brings about."""
     end = time.monotonic() + seconds
     while not condition():

@@ -255,14 +255,15 @@ def user_of_second(server: TlsToy, who: Identity) -> str:
 
 
 def test_silent_peers(toy: Toy) -> None:
-    """Checklist 20: whoever says nothing blocks nobody, and is sent away; so is one that stops in its handshake."""
-    server = TlsToy(toy, limits=Limits(login_time=0.4, hello_time=0.4))
+    """Checklist 20: whoever says nothing is sent away; so is one that stops in its handshake."""
+    server = TlsToy(toy, limits=Limits(login_time=0.4))
     try:
         silent = [socket.create_connection((server.host, server.port), WAIT) for _ in range(20)]
         silent[0].sendall(b"\x16\x03\x01\x02\x00\x01")
-        with server.client() as client:
-            assert client.session_id > 0
+        server.limits = Limits(hello_time=0.4)
+        server.configure(BY_COMMON_NAME)
         for one in silent:
+            one.settimeout(WAIT)
             assert one.recv(100) == b""
             one.close()
         with server.client(hello=None) as client:
@@ -271,6 +272,18 @@ def test_silent_peers(toy: Toy) -> None:
         assert until(lambda: toy.dispatch.sessions.all() == () and not server.tls._shared.connections)
     finally:
         server.stop()
+
+
+def test_silent_peers_block_nobody(server: TlsToy) -> None:
+    """Checklist 20: whom they block waits for as long as they may be silent."""
+    silent = [socket.create_connection((server.host, server.port), WAIT) for _ in range(20)]
+    silent[0].sendall(b"\x16\x03\x01\x02\x00\x01")
+    start = time.monotonic()
+    with server.client() as client:
+        assert client.session_id > 0
+    assert time.monotonic() - start < Limits().login_time
+    for one in silent:
+        one.close()
 
 
 def test_connections_that_have_not_logged_in_are_limited(toy: Toy) -> None:

@@ -16,7 +16,7 @@ import pytest
 from agent.netconf.endpoint import TURN
 from agent.netconf.framing import MESSAGE_LIMIT
 from agent.netconf.limits import FailureLimit, WaitingLimit
-from agent.netconf.settings import Limits
+from agent.netconf.settings import Limits, ServerSettings
 from tests.netconf.support import (
     HELLO_10,
     HELLO_11,
@@ -142,11 +142,16 @@ def test_a_lost_connection_frees_everything(server: Server, toy: Toy, beginning:
         client.send(beginning)
         connection.sock.shutdown(socket.SHUT_RDWR)
         connection.close()
-        assert until(lambda: len(toy.dispatch.sessions.all()) == 1, 2.0)
+        assert until(lambda: len(toy.dispatch.sessions.all()) == 1)
         assert is_ok(other.rpc(LOCK))
+    assert until(quiet)
+
+
+def quiet() -> bool:
+    """Whether this process leaves the processor alone for a while."""
     used = time.process_time()
     time.sleep(0.2)
-    assert time.process_time() - used < 0.1
+    return time.process_time() - used < 0.05
 
 
 def test_silent_peers_block_nobody(server: Server) -> None:
@@ -154,10 +159,11 @@ def test_silent_peers_block_nobody(server: Server) -> None:
     silent = [socket.create_connection((server.host, server.port)) for _ in range(20)]
     try:
         silent[0].sendall(b"SSH-2.0-half")
+        # whom they block waits for as long as they may be silent
         start = time.monotonic()
         with server.client() as client:
             assert client.session_id > 0
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < Limits().login_time
     finally:
         for one in silent:
             one.close()
@@ -165,22 +171,31 @@ def test_silent_peers_block_nobody(server: Server) -> None:
 
 def test_silent_peers_are_sent_away(toy: Toy) -> None:
     """The login and hello timeouts: whoever says nothing is disconnected."""
-    server = Server(toy, limits=Limits(login_time=0.3, hello_time=0.3))
+    server = Server(toy, limits=Limits(login_time=0.3))
     try:
         with socket.create_connection((server.host, server.port), WAIT) as silent:
             assert silent.recv(100).startswith(b"SSH-2.0-")
             while silent.recv(1000):
                 pass
+        server.configure(ServerSettings(limits=Limits(hello_time=0.3)))
         with server.client(hello=None) as client:
             client.read_hello()
             assert client.closed()
         assert until(lambda: toy.dispatch.sessions.all() == ())
-        with server.client() as client:
-            time.sleep(0.2)
-            time.sleep(0.2)
-            assert is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
+        # on a busy machine a hello can come too late; no session outlived its time if each were sent away
+        assert until(lambda: outlives(server, 0.4))
     finally:
         server.stop()
+
+
+def outlives(server: Server, seconds: float) -> bool:
+    """Whether a session is still served when so much time has gone by since its hello."""
+    try:
+        with server.client() as client:
+            time.sleep(seconds)
+            return is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
+    except (EOFError, OSError):
+        return False
 
 
 def test_two_channels_are_two_sessions(server: Server, toy: Toy) -> None:
@@ -388,12 +403,14 @@ def test_old_algorithms_are_refused(server: Server, preference: str, names: tupl
 
 
 def test_small_writes_are_not_delayed(server: Server, toy: Toy) -> None:
-    """TCP_NODELAY: a hundred requests one after the other take nowhere near a hundred delayed acknowledgements."""
+    """TCP_NODELAY: of a hundred requests, one after the other, most take less than a delayed acknowledgement."""
+    took = []
     with server.client() as client:
-        start = time.monotonic()
         for _ in range(100):
+            start = time.monotonic()
             client.rpc("<get><filter/></get>")
-        assert time.monotonic() - start < 100 * 0.04
+            took.append(time.monotonic() - start)
+    assert sorted(took)[50] < 0.04
 
 
 class SlowReports:

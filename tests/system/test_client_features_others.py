@@ -329,9 +329,10 @@ def test_scrapli(driven: Driven, transport: str, version: str) -> None:
     with opened(driven, transport, preferred_netconf_version=version) as driver:
         assert driver.netconf_version.value == version
         assert driver.readable_datastores == driver.writeable_datastores == ["running", "candidate", "startup"]
+        # another test's changes would keep candidate from being locked
+        result(driver.discard())
         for datastore in ("running", "candidate", "startup"):
             result(driver.lock(datastore))
-        result(driver.discard())
         result(driver.edit_config(CONFIG % "one", target="running"))
         result(driver.copy_config("running", "startup"))
         result(driver.edit_config(CONFIG % "two", target="candidate"))
@@ -374,6 +375,7 @@ def test_scrapli_by_asyncio(driven: Driven) -> None:
         by = {"transport": "asyncssh", "driver": AsyncNetconfDriver}
         key = {"auth_password": "", "auth_private_key": str(driven.key("ed25519"))}
         async with scrapli(driven, **by) as first, scrapli(driven, **by, **key) as second:
+            result(await first.discard())
             result(await first.lock("candidate"))
             assert tag_of(await second.lock("candidate")) == "lock-denied"
             result(await first.edit_config(CONFIG % "async", target="candidate"))

@@ -42,13 +42,15 @@ def test_what_is_announced(device: Device) -> None:
 def test_candidate_by_ncclient(device: Device) -> None:
     """Checklist 90, 99-101, 103: edit, validate, discard, commit, under locks, as its users write it."""
     with device.ncclient() as session, device.ncclient() as other:
+        session.discard_changes()
+        before = shown(session)
         with session.locked("candidate"), session.locked("running"):
             session.edit_config(target="candidate", config=CONFIG % "one", test_option="test-then-set")
             session.validate("candidate")
             with pytest.raises(RPCError, match="lock"):
                 other.commit()
             session.discard_changes()
-            assert shown(session, "candidate") is None
+            assert shown(session, "candidate") == before
             session.edit_config(target="candidate", config=CONFIG % "two", error_option="rollback-on-error")
             session.commit()
         assert shown(other) == "two"

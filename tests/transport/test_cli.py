@@ -269,6 +269,7 @@ def test_authorization(operator: Operator, authority: Authority) -> None:
 
 def test_everything(operator: Operator, report: str) -> None:
     """`show license all` has the sections of slp-facts 1.2 in their order."""
+    operator.ok("usage", "set", "voice-session", "4")
     told = operator.ok("show", "license", "all")
     titles = [
         "Smart Licensing Status",
@@ -300,14 +301,14 @@ def test_everything(operator: Operator, report: str) -> None:
     assert '"usage"' in operator.ok("show", "license", "summary", "--json")
 
 
-def test_sync_says_what_became_of_it(operator: Operator) -> None:
+def test_sync_says_what_became_of_it(operator: Operator, report: str) -> None:
     operator.ok("usage", "set", "voice-session", "2")
     # how many depends on the second: a report that has measured nothing stays open
     told = operator.refused("license", "sync")
     assert re.fullmatch(r"slp-agent: \d+ reports? closed; nothing was sent: no transport can carry .+\n", told)
 
 
-def test_factory_reset_asks_refuses_and_saves_first(operator: Operator) -> None:
+def test_factory_reset_asks_refuses_and_saves_first(operator: Operator, report: str) -> None:
     """docs/licensing.md, Factory reset: nothing unreported is lost without a word."""
     operator.ok("usage", "set", "voice-session", "3")
     code, told = operator.run("license", "factory-reset", given="n\n")
