@@ -61,6 +61,7 @@ class Running:
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
+        self._following = {provider for _, provider in self._providers if isinstance(provider, Following)}
         self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
@@ -102,7 +103,7 @@ class Running:
 
     def joins(self, old: Tree, new: Tree) -> bool:
         """Whether this change can be in one unit of work with others before it and after it."""
-        return all(isinstance(provider, Following) for provider in self._concerned(old, new))
+        return self._following.issuperset(self._concerned(old, new))
 
     def _concerned(self, old: Tree, new: Tree) -> list[ConfigProvider]:
         return [provider for trail, provider in self._providers if _value(old, trail) != _value(new, trail)]
