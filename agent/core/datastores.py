@@ -169,7 +169,7 @@ class Datastores:
                 results.append(error)
                 continue
             if new is not None and new != tree:
-                alone = not self.running.joins(tree, new)
+                alone = len(asked) == 1 or not self.running.joins(tree, new)
                 if alone and results:
                     break
                 changes.append(Changed(Datastore.RUNNING, session, tree, new))
