@@ -103,11 +103,15 @@ class Aside:
                 self._step(steps, answer, lambda: steps.throw(LoopStoppedError(_STOPPING)))
 
     def _gather(self, steps: Steps, answer: Future[Tree | None], part: Together) -> None:
-        """Put it to those that wait; the first of them has the go queued behind all that is queued now."""
+        """Put it to those that wait; the first of them has the go queued behind all that is queued now, if any is."""
         waiting = self._waiting.setdefault(part.act, [])
         waiting.append((steps, answer, part.item))
-        if len(waiting) == 1:
+        if len(waiting) > 1:
+            return
+        if self._loop.has_more:
             self._queue(part.act)
+        else:
+            self._act(part.act)
 
     def _queue(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         queued = self._loop.submit(lambda: self._act(act))

@@ -7,13 +7,14 @@ datastores, locks and trials say of it is datastores.py's business.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 import json
 import logging
 from typing import Any
 
 from agent.core.edit import apply_edit, removal
 from agent.core.path import lookup, resolve
-from agent.core.providers import ConfigProvider, Prepared, Returning, UnitOfWork
+from agent.core.providers import ConfigProvider, Following, Prepared, Returning, UnitOfWork
 from agent.core.schema import Node, Schema
 from agent.core.tree import Tree
 from agent.core.trial import Changed, TrialEvent
@@ -28,6 +29,17 @@ WHEN_ROUNDS = 32
 
 class StoredConfigurationError(Exception):
     """What the store holds as configuration does not fit the models; the message says where and what to do."""
+
+
+@dataclass(slots=True)
+class _Step:
+    """One change of a unit of work, what is to be told of it, and what has been made ready for it."""
+
+    old: Tree
+    new: Tree
+    told: Sequence[Changed | TrialEvent]
+    prepared: list[Prepared] = field(default_factory=list)
+    announced: list[Callable[[], None]] = field(default_factory=list)
 
 
 class Running:
@@ -49,6 +61,7 @@ class Running:
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
+        self._following = {provider for _, provider in self._providers if isinstance(provider, Following)}
         self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
@@ -79,38 +92,61 @@ class Running:
         `back`: a confirmed commit is taken back. Raises RequestError, and what the store raises; then nothing of it
         has happened.
         """
-        old = self.tree
-        changed = new != old
-        if not changed and not beside:
+        if new == self.tree and not beside:
             self._publish(self._announced(told, None))
-            return
-        unit = self._begin()
-        prepared: list[Prepared] = []
+        else:
+            self._write([_Step(self.tree, new, told)], beside, back=back)
+
+    def put_all(self, changes: Sequence[Changed]) -> None:
+        """Make one change after the other, each of which `joins` the first, in one unit of work. Raises as `put`."""
+        self._write([_Step(change.old, change.new, (change,)) for change in changes], {})
+
+    def joins(self, old: Tree, new: Tree) -> bool:
+        """Whether this change can be in one unit of work with others before it and after it."""
+        return self._following.issuperset(self._concerned(old, new))
+
+    def _concerned(self, old: Tree, new: Tree) -> list[ConfigProvider]:
+        return [provider for trail, provider in self._providers if _value(old, trail) != _value(new, trail)]
+
+    def _write(self, steps: Sequence[_Step], beside: Mapping[str, bytes | None], *, back: bool = False) -> None:
+        unit, new = self._begin(), steps[-1].new
         try:
-            if changed:
-                for trail, provider in self._providers:
-                    if _value(old, trail) != _value(new, trail):
-                        if back and isinstance(provider, Returning):
-                            prepared.append(provider.prepare_return(old, new, unit))
-                        else:
-                            prepared.append(provider.prepare(old, new, unit))
-                unit.put_config(encoded({**self._named, **new}))
-            for name, document in beside.items():
-                unit.put_document(name, document)
-            announced = self._announced(told, unit)
+            for step in steps:
+                self._prepare(step, unit, back=back)
+                if step is steps[-1]:
+                    self._put_documents(steps, beside, unit)
+                step.announced = self._announced(step.told, unit)
             unit.commit()
         except BaseException:
-            self._undo(prepared, unit)
+            self._undo([one for step in steps for one in step.prepared], unit)
             raise
-        if changed:
+        if new != self.tree:
             self.tree = new
             self.version += 1
-        for one in prepared:
+        for step in steps:
+            self._show(step)
+
+    def _prepare(self, step: _Step, unit: UnitOfWork, *, back: bool) -> None:
+        for provider in self._concerned(step.old, step.new):
+            if back and isinstance(provider, Returning):
+                step.prepared.append(provider.prepare_return(step.old, step.new, unit))
+            else:
+                step.prepared.append(provider.prepare(step.old, step.new, unit))
+
+    def _put_documents(self, steps: Sequence[_Step], beside: Mapping[str, bytes | None], unit: UnitOfWork) -> None:
+        if any(step.new != step.old for step in steps):
+            unit.put_config(encoded({**self._named, **steps[-1].new}))
+        for name, document in beside.items():
+            unit.put_document(name, document)
+
+    def _show(self, step: _Step) -> None:
+        """Once it is durable."""
+        for one in step.prepared:
             try:
                 one.apply()
             except Exception:
                 log.exception("a provider failed to apply a change that is durable: restart the agent")
-        self._publish(announced)
+        self._publish(step.announced)
 
     def _announced(self, told: Sequence[Changed | TrialEvent], unit: UnitOfWork | None) -> list[Callable[[], None]]:
         """What is told afterwards. What cannot be put into words is logged: no change is refused for it."""
@@ -144,16 +180,17 @@ class Running:
         except Exception:
             log.exception("a rollback failed")
 
-    def valid(self, new: Tree) -> Tree:
+    def valid(self, new: Tree, before: Tree | None = None) -> Tree:
         """The tree without what a false `when` now forbids (RFC 7950 section 8.3.2); raises RequestError if not valid.
 
-        Only nodes that stood there before and were not changed are removed; others are refused.
+        Only nodes that stood in `before` (None: the running tree) and were not changed are removed; others are refused.
         """
+        before = self.tree if before is None else before
         for _ in range(WHEN_ROUNDS):
             violations = self._validator.check(new)
             if not violations:
                 return new
-            stale = [one for one in violations if one.unmet_when and self._unchanged(one, new)]
+            stale = [one for one in violations if one.unmet_when and self._unchanged(one, before, new)]
             if not stale:
                 raise RequestError(*(one.error for one in violations))
             for one in stale:
@@ -162,9 +199,9 @@ class Running:
                     new = apply_edit(new, (removal(one.error.path, nodes),), "none")
         raise RequestError(*(one.error for one in violations))
 
-    def _unchanged(self, violation: Violation, new: Tree) -> bool:
-        before = lookup(self.tree, violation.error.path, self._schema)
-        return before is not None and before == lookup(new, violation.error.path, self._schema)
+    def _unchanged(self, violation: Violation, before: Tree, new: Tree) -> bool:
+        value = lookup(before, violation.error.path, self._schema)
+        return value is not None and value == lookup(new, violation.error.path, self._schema)
 
 
 def encoded(tree: Tree) -> bytes:

@@ -8,7 +8,7 @@ RFC 7950 section 8.3.3 (when constraints are checked), RFC 8342, RFC 8808.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 import logging
 from typing import Any, Literal
@@ -38,6 +38,8 @@ FACTORY_RESET = "/ietf-factory-default:factory-reset"
 
 Authorize = Callable[[Session, Tree, Tree], None]
 """Session, tree before, tree after: raises RequestError access-denied where the session may not do that."""
+Permit = Callable[[Edit, Session], None]
+"""Raises RequestError access-denied where the session may not ask for that."""
 Readable = Callable[[Session, Tree], Tree]
 """The part of a tree that the session may read."""
 Test = Literal["test-then-set", "set", "test-only"] | None
@@ -138,10 +140,68 @@ class Datastores:
 
     def edit(self, request: Edit, session: Session) -> None:
         """RFC 6241 section 7.2, RFC 8526 section 3.2."""
+        new = self._edited(request, session, self.tree(request.target))
+        if new is not None:
+            self._set(request.target, new, session)
+
+    def edit_running(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
+        """`edit` of running for several sessions, in as few units of work as can be.
+
+        Each is permitted, checked, kept and told as if it came when those before it were done; what is refused takes
+        no other with it. One result for each.
+        """
+        results: list[Exception | None] = []
+        while len(results) < len(asked):
+            results += self._edit_some(asked[len(results) :], permit)
+        return results
+
+    def _edit_some(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
+        """The first of them, and of those that follow as many as can be in its unit of work."""
+        tree = self.running.tree
+        changes: list[Changed] = []
+        results: list[Exception | None] = []
+        alone = False
+        for request, session in asked:
+            try:
+                permit(request, session)
+                new = self._edited(request, session, tree)
+            except Exception as error:
+                results.append(error)
+                continue
+            if new is not None and new != tree:
+                alone = len(asked) == 1 or not self.running.joins(tree, new)
+                if alone and results:
+                    break
+                changes.append(Changed(Datastore.RUNNING, session, tree, new))
+                tree = new
+            results.append(None)
+            if alone:
+                break
+        if not changes:
+            return results
+        try:
+            self._make(changes)
+        except Exception as error:
+            if len(results) == 1:
+                return [error]
+            # one of them is refused later, or the store fails: each for itself then
+            return [self._edit_some([one], permit)[0] for one in asked[: len(results)]]
+        return results
+
+    def _edited(self, request: Edit, session: Session, old: Tree) -> Tree | None:
+        """What an edit makes of a tree of its target; None where that is only tested."""
         self._check_free(request.target, session)
         edits = self._read(request.edits.url) if isinstance(request.edits, Url) else request.edits
-        new = apply_edit(self.tree(request.target), edits, request.default_operation)
-        self._replace(request.target, new, session, request.test)
+        return self._checked(
+            request.target, old, apply_edit(old, edits, request.default_operation), session, request.test
+        )
+
+    def _make(self, changes: Sequence[Changed]) -> None:
+        """Put running anew, by one change after the other, and tell of each."""
+        self.running.put_all(changes)
+        self._follow()
+        for one in changes:
+            self._tell(one)
 
     def copy(self, request: Copy, session: Session) -> None:
         """RFC 6241 section 7.3."""
@@ -310,22 +370,29 @@ class Datastores:
 
     # Parts of the above
 
-    def _replace(
-        self, target: Datastore, new: Tree, session: Session, test: Test = None, *, permitted: bool = False
-    ) -> None:
+    def _replace(self, target: Datastore, new: Tree, session: Session, *, permitted: bool = False) -> None:
         """Put a whole tree into a datastore that is free for the session; `permitted`: whatever it changes."""
-        old = self.tree(target)
+        checked = self._checked(target, self.tree(target), new, session, None, permitted=permitted)
+        if checked is not None:
+            self._set(target, checked, session)
+
+    def _checked(
+        self, target: Datastore, old: Tree, new: Tree, session: Session, test: Test, *, permitted: bool = False
+    ) -> Tree | None:
+        """The tree that is to follow `old` in a datastore; None where that is only tested."""
         if not permitted:
             self._allow(target, old, new, session)
         if target is not Datastore.CANDIDATE or test in ("test-then-set", "test-only"):
-            checked = self.running.valid(new)
+            checked = self.running.valid(new, old if target is Datastore.RUNNING else None)
             # candidate keeps what was sent: what a false condition removes is removed by the commit
             if target is not Datastore.CANDIDATE and checked is not new:
                 if not permitted:
                     self._allow(target, new, checked, session)
                 new = checked
-        if test == "test-only":
-            return
+        return None if test == "test-only" else new
+
+    def _set(self, target: Datastore, new: Tree, session: Session) -> None:
+        old = self.tree(target)
         match target:
             case Datastore.RUNNING:
                 self._put(new, {}, session)
@@ -395,11 +462,14 @@ class Datastores:
         if new != old:
             told.insert(0, Changed(Datastore.RUNNING, session, old, new))
         self.running.put(new, beside, told, back=back)
-        # a candidate that running has come to equal follows it from now on
-        if self._candidate is not None and self._candidate == self.running.tree:
-            self._candidate = None
+        self._follow()
         for one in told:
             self._tell(one)
+
+    def _follow(self) -> None:
+        """A candidate that running has come to equal follows it from now on."""
+        if self._candidate is not None and self._candidate == self.running.tree:
+            self._candidate = None
 
     def _tell(self, event: Changed | TrialEvent) -> None:
         for watcher in self._watchers:

@@ -16,7 +16,7 @@ from typing import Any
 from agent.clock import Clock
 from agent.core.access import PATH as NACM_PATH
 from agent.core.access import Access, Denied
-from agent.core.aside import Aside, Steps
+from agent.core.aside import Aside, Steps, Together
 from agent.core.base_events import MODULE as BASE_EVENTS
 from agent.core.base_events import PUBLISHED, BaseEvents
 from agent.core.conditions import check_input
@@ -239,25 +239,37 @@ class Dispatch:
         return self._aside.run(lambda: self._serve(request, session))
 
     def _serve(self, request: Submitted, session: Session) -> Tree | Steps | None:
-        try:
-            match request:
-                case EndSession():
-                    self.access.check_exec(session.user, "ietf-netconf", "kill-session")
-                    self._end(request.session_id, session)
-                case Invoke():
-                    return self._invoke(request, session)
-                case _:
-                    self.access.check_exec(session.user, *_exec(request))
-                    with self._veiled(session):
-                        return self._configure(request, session)
-        except Denied as denied:
-            self._tell(denied, session)
-            raise
-        except RequestError:
-            raise
-        except Exception:
-            raise _failed(type(request).__name__) from None
+        with self._telling(session):
+            try:
+                match request:
+                    case EndSession():
+                        self.access.check_exec(session.user, "ietf-netconf", "kill-session")
+                        self._end(request.session_id, session)
+                    case Invoke():
+                        return self._invoke(request, session)
+                    case Edit(target=Datastore.RUNNING):
+                        return self._edit(request, session)
+                    case _:
+                        self._permit(request, session)
+                        with self._veiled(session):
+                            return self._configure(request, session)
+            except RequestError:
+                raise
+            except Exception:
+                raise _failed(type(request).__name__) from None
         return None
+
+    def _permit(self, request: Change | Validate | Lock | Unlock, session: Session) -> None:
+        self.access.check_exec(session.user, *_exec(request))
+
+    def _edit(self, request: Edit, session: Session) -> Steps:
+        """With the edits of others that wait: one sync carries them all."""
+        with self._telling(session), self._veiled(session):
+            yield Together((request, session), self._edit_running)
+        return None
+
+    def _edit_running(self, asked: Sequence[tuple[Edit, Session]]) -> Sequence[Exception | None]:
+        return self.datastores.edit_running(asked, self._permit)
 
     def _configure(self, request: Change | Validate | Lock | Unlock, session: Session) -> Tree | None:
         match request:
@@ -283,6 +295,15 @@ class Dispatch:
     def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
         with self._veiled(session):
             self.datastores.reset(session)
+
+    @contextmanager
+    def _telling(self, session: Session) -> Iterator[None]:
+        """What is denied stands in the log."""
+        try:
+            yield
+        except Denied as denied:
+            self._tell(denied, session)
+            raise
 
     @contextmanager
     def _veiled(self, session: Session) -> Iterator[None]:

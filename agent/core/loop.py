@@ -120,6 +120,11 @@ class Loop:
         self.submit(lambda: None)
 
     @property
+    def has_more(self) -> bool:
+        """Whether something waits for the work of now to end."""
+        return not self._inbox.empty()
+
+    @property
     def here(self) -> bool:
         """Whether the caller is the core thread itself."""
         return threading.current_thread() is self._thread

@@ -6,7 +6,7 @@ Configuration: prepare, then apply or abort. State: read, and delivered. Operati
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from agent.core.aside import Steps
 from agent.core.replay import Entry, Limits
@@ -65,6 +65,13 @@ class Returning(Protocol):
     def prepare_return(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:
         """As `ConfigProvider.prepare`, where a confirmed commit is taken back: that must not fail for what is gone."""
         ...
+
+
+@runtime_checkable
+class Following(Protocol):
+    """A provider that can prepare a change on top of another one that it has prepared in the same unit of work."""
+
+    follows: Literal[True]
 
 
 class Documents(Protocol):

@@ -85,6 +85,7 @@ class Committer:
         self._clock = clock
         self._encode = encode
         self._tell = tell
+        self._prepared: tuple[AnyUnit, State] | None = None
 
     def run(self, command: Command) -> Reply:
         """Decide, and make it durable in a transaction of its own. Raises StorageError; nothing has changed then."""
@@ -161,10 +162,16 @@ class Committer:
         self.config = document
 
     def prepare(self, command: Command, unit: AnyUnit) -> PreparedCommand:
-        """Decide within the unit of work of a configuration commit, so that both are one transaction."""
+        """Decide within the unit of work of a configuration commit, so that both are one transaction.
+
+        Another command in the same unit is decided on what this one leads to.
+        """
+        state = self._prepared[1] if self._prepared is not None and self._prepared[0] is unit else None
         # The core calls back with the unit that `begin` gave it: it only knows less of it.
         with storage_refusals():
-            return PreparedCommand(self, self._put(command, cast(UnitOfWork, unit)))
+            change = self._put(command, cast(UnitOfWork, unit), state)
+        self._prepared = unit, change.state
+        return PreparedCommand(self, change)
 
     def renew(self, signer: Signer) -> None:
         """Sign with this key from now on."""

@@ -5,7 +5,7 @@ A commit and what it decides are one transaction (design: Durable before visible
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.replay import DAY, EventLog, Limits
@@ -37,7 +37,9 @@ MEBIBYTE = 1024 * 1024
 
 
 class SettingsProvider:
-    """agent.core.providers.ConfigProvider of `/cisco-smart-license:licensing/config`."""
+    """agent.core.providers.ConfigProvider, and Following, of `/cisco-smart-license:licensing/config`."""
+
+    follows: Final = True
 
     def __init__(self, bindings: Bindings, committer: Committer) -> None:
         self._bindings = bindings

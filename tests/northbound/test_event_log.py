@@ -32,14 +32,6 @@ def visit(rig: Rig) -> None:
     rig.dispatch.closed(one, "closed").result(SECONDS)
 
 
-def pass_a_moment(rig: Rig) -> None:
-    """What is due within a second of the clock is done."""
-    rig.clock.at += 1
-    for _ in range(2):
-        # timers are looked at after each piece of work
-        rig.dispatch.loop.submit(lambda: None).result(SECONDS)
-
-
 def test_events_are_durable_with_what_they_tell_of(make: Make, tmp_path: Path) -> None:
     """A crash right after the answer loses neither; numbers go on, and no event is there twice."""
     rig = make(path=tmp_path / "agent.db")
@@ -108,7 +100,7 @@ def test_sessions_displace_no_other_event(make: Make, tmp_path: Path) -> None:
     before = [name for name in names(rig) if not name.startswith("netconf-session")]
     for _ in range(30):
         visit(rig)
-    pass_a_moment(rig)
+    rig.advance(1)
     assert [name for name in names(rig) if not name.startswith("netconf-session")] == before
     assert names(rig)[-4:] == ["netconf-session-start", "netconf-session-end"] * 2
 
@@ -120,7 +112,7 @@ def test_sessions_are_logged_in_one_go(make: Make, tmp_path: Path) -> None:
     for _ in range(3):
         visit(rig)
     assert (names(rig), len(rig.told)) == (before, told)
-    pass_a_moment(rig)
+    rig.advance(1)
     visits = ["netconf-session-start", "netconf-session-end"] * 3
     assert names(rig) == [*before, *visits]
     assert [event.name for event in rig.told[told:]] == visits
@@ -162,7 +154,7 @@ def test_a_replay_has_what_waited(make: Make) -> None:
     visit(rig)
     subscription = rig.dispatch.subscribe(Subscribe("NETCONF", start=rig.clock.at), session(rig)).result(SECONDS)
     visit(rig)
-    pass_a_moment(rig)
+    rig.advance(1)
     found = [event.name for event in subscription.take(1000)] + [event.name for event in subscription.take(1000)]
     visits = ["netconf-session-start", "netconf-session-end"]
     assert [name for name in found if name in visits] == visits * 2
