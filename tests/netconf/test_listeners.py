@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 import errno
 import socket
 from typing import Any
@@ -15,7 +16,7 @@ from agent.clock import SystemClock
 from agent.listeners import Listeners
 from agent.netconf.callhome import dial
 from agent.netconf.serving import Serving
-from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
+from agent.netconf.settings import Limits, Listen, ServerSettings, SettingsError, SshAccess
 from agent.restconf.listen import bind_tcp
 from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
@@ -230,6 +231,36 @@ def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, cap
     login(first[1]).connection.close()
     listeners.prepare(ssh_on(port)).apply()
     login(port).connection.close()
+
+
+def test_an_endpoint_that_is_gone_blames_no_other_edit(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:
+    """What an edit keeps need not stand: it is tried again, and logged; what an edit adds or changes must stand."""
+    gone = Listen("gone", "ssh", "203.0.113.9", free_port())
+    port = free_port()
+    with bind_tcp("127.0.0.1", free_port()) as other:
+        held = Listen("held", "ssh", "127.0.0.1", other.getsockname()[1])
+        listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings(listen=(gone, held)))
+        caplog.clear()
+        new = ssh_on(port).listen
+        listeners.prepare(ServerSettings(listen=(gone, held, *new), limits=Limits(sessions=7))).apply()
+        assert "endpoint gone cannot listen on 203.0.113.9" in caplog.text
+        assert "endpoint held cannot listen" in caplog.text
+        login(port).connection.close()
+        for changed in (
+            replace(gone, transport="tls"),
+            replace(gone, address="198.51.100.9"),
+            replace(gone, port=free_port()),
+            Listen("more", "ssh", "203.0.113.9", port),
+        ):
+            with pytest.raises(SettingsError, match=f"endpoint {changed.name} .*does not have that address"):
+                listeners.prepare(ServerSettings(listen=(held, *new, changed)))
+    # an edit that was refused or taken back has made nothing an old one
+    listeners.prepare(ServerSettings(listen=(held, *new))).abort()
+    assert refused(held.port)
+    listeners.prepare(ServerSettings(listen=(held, *new))).apply()
+    login(held.port).connection.close()
+    with pytest.raises(SettingsError, match="endpoint gone"):
+        listeners.prepare(ServerSettings(listen=(gone, held, *new)))
 
 
 def test_all_end_together_and_none_keeps_another(
