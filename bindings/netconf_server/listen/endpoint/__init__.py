@@ -139,7 +139,8 @@ change.
     """
     Getter method for address, mapped from YANG variable /netconf_server/listen/endpoint/address (inet:ip-address)
 
-    YANG Description: An address of this machine; 0.0.0.0 and :: stand for all.
+    YANG Description: An address of this machine, with its zone where it is
+link-local (fe80::1%eth0); 0.0.0.0 and :: stand for all.
     """
     return self.__address
       
