@@ -165,7 +165,7 @@ def test_silent_peers_block_nobody(server: Server) -> None:
 
 def test_silent_peers_are_sent_away(toy: Toy) -> None:
     """The login and hello timeouts: whoever says nothing is disconnected."""
-    server = Server(toy, limits=Limits(login_time=0.3, hello_time=0.3))
+    server = Server(toy, limits=Limits(login_time=1.0, hello_time=1.5))
     try:
         with socket.create_connection((server.host, server.port), WAIT) as silent:
             assert silent.recv(100).startswith(b"SSH-2.0-")
@@ -176,8 +176,8 @@ def test_silent_peers_are_sent_away(toy: Toy) -> None:
             assert client.closed()
         assert until(lambda: toy.dispatch.sessions.all() == ())
         with server.client() as client:
-            time.sleep(0.2)
-            time.sleep(0.2)
+            # longer than both: they are no times of a session
+            time.sleep(2)
             assert is_ok(client.rpc('<reset xmlns="urn:example:toy"/>'))
     finally:
         server.stop()
