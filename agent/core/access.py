@@ -232,8 +232,8 @@ class Access:
         if node is None:
             raise InvalidValue(f"{path}: name a data node or an action; nothing is decided on all data at once")
         if operation == "exec" and node.kind != "action":
-            message = "is neither an RPC nor an action, so exec is no right on it: name MODULE:NAME of an RPC, the path "
-            raise InvalidValue(f"{path} {message}of an action, or ask for create, read, update or delete")
+            message = "is neither an RPC nor an action, so exec is no right on it: name MODULE:NAME of an RPC, "
+            raise InvalidValue(f"{path} {message}the path of an action, or ask for create, read, update or delete")
         at: Keys = {}
         for each, position, value in conditions:
             keys = list(at.get(each, ("",) * max(1, len(each.key_nodes))))
