@@ -92,6 +92,8 @@ class Listeners:
         self._ssh = ssh
         self._servers: Mapping[str, TransportServer] = {"ssh": ssh, "tls": tls}
         self._open: dict[Address, _Open] = {}
+        # those of the settings in effect, open or not
+        self._listed: frozenset[Listen] = frozenset()
 
     def start(self, first: socket.socket, settings: ServerSettings, local: socket.socket | None = None) -> Address:
         """Serve SSH on `first` and local users on `local`, for good, and what the settings name.
@@ -105,6 +107,7 @@ class Listeners:
         address = first.getsockname()[:2]
         self._held["the NETCONF address that the agent was started with"] = address
         bound = self._bind(settings, missing=True)
+        self._listed = frozenset(settings.listen)
         self._thread.start()
         try:
             # before the first client gets in, so that no edit of the settings comes into the middle of it
@@ -119,16 +122,17 @@ class Listeners:
         return str(address[0]), int(address[1])
 
     def prepare(self, settings: ServerSettings, *, missing: bool = False) -> Prepared:
-        """Bind what is new. Raises SettingsError; nothing has changed then.
+        """Bind what is not open. Raises SettingsError; nothing has changed then.
 
-        `missing`: an address that cannot be taken is logged, and done without.
+        An address that cannot be taken is logged and done without where the settings in effect have the endpoint too:
+        an edit of something else is not to blame for it. `missing`: so is any other.
         """
         for server in self._servers.values():
             server.check(settings)
         return _Change(self, settings, self._bind(settings, missing=missing))
 
     def _bind(self, settings: ServerSettings, *, missing: bool) -> dict[Address, socket.socket]:
-        """Sockets for the addresses that are not open yet. Raises SettingsError, unless some may be `missing`."""
+        """Sockets for the addresses that are not open. Raises SettingsError for a new one that may not be `missing`."""
         bound: dict[Address, socket.socket] = {}
         wanted = {(one.address, one.port) for one in settings.listen}
         for place, one in enumerate(settings.listen):
@@ -139,7 +143,7 @@ class Listeners:
                 bound[one.address, one.port] = bind_tcp(one.address, one.port, f"NETCONF endpoint {one.name}", leaving)
             except ListenError as error:
                 told, leaf = self._reason(error, one, settings, bound)
-                if not missing:
+                if not missing and one not in self._listed:
                     _close(tuple(bound.values()))
                     raise SettingsError(told, "listen", "endpoint", place, leaf) from None
                 log.error("%s; the agent runs without it", told)
@@ -165,6 +169,7 @@ class Listeners:
 
     def apply(self, settings: ServerSettings, bound: dict[Address, socket.socket]) -> None:
         """Put prepared settings into effect; what goes wrong is logged."""
+        self._listed = frozenset(settings.listen)
         try:
             self._thread.call(self._take(settings, bound), APPLY_LIMIT)
         except Exception:

@@ -226,11 +226,14 @@ class Access:
         """What decides on a data node or action, and at which node: an ancestor may be unreadable; None is the root.
 
         `path` is a canonical instance-identifier; keys that it leaves out are such that no rule names. Raises
-        InvalidValue.
+        InvalidValue, also for exec on what is no action.
         """
         node, conditions = place_of(path, self._schema)
         if node is None:
             raise InvalidValue(f"{path}: name a data node or an action; nothing is decided on all data at once")
+        if operation == "exec" and node.kind != "action":
+            message = "is neither an RPC nor an action, so exec is no right on it: name MODULE:NAME of an RPC, "
+            raise InvalidValue(f"{path} {message}the path of an action, or ask for create, read, update or delete")
         at: Keys = {}
         for each, position, value in conditions:
             keys = list(at.get(each, ("",) * max(1, len(each.key_nodes))))

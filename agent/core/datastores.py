@@ -10,21 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 import logging
 from typing import Any, Literal
 
 from agent.clock import Clock
+from agent.core.aside import Steps
 from agent.core.datastore import Running, StoredConfigurationError, decoded, encoded, unfit
 from agent.core.defaults import WithDefaults, in_mode, untagged
 from agent.core.edit import apply_edit
-from agent.core.locks import Locks, PartialLock, denied
+from agent.core.locks import LOCKED_NODES, Locks, denied
+from agent.core.path import to_instance_identifier
 from agent.core.providers import Documents
 from agent.core.requests import Commit, Copy, Datastore, Delete, Discard, Edit, Inline, Lock, Source, Unlock, Url
 from agent.core.schema import Schema
 from agent.core.sessions import Session
 from agent.core.tree import Tree
 from agent.core.trial import Changed, Trial, TrialEvent, unknown
-from agent.errors import RequestError, refuse
+from agent.core.xpath_nodes import chosen
+from agent.errors import Path, RequestError, refuse
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +47,8 @@ Permit = Callable[[Edit, Session], None]
 Readable = Callable[[Session, Tree], Tree]
 """The part of a tree that the session may read."""
 Test = Literal["test-then-set", "set", "test-only"] | None
+_ATTEMPTS = 4
+"""How often the nodes of a partial lock are looked for while running changes meanwhile."""
 
 
 class Datastores:
@@ -285,14 +291,9 @@ class Datastores:
         self.locks.check(Datastore.RUNNING, session)
         self._go_back("cancel", session)
 
-    def lock(self, request: Lock, session: Session) -> PartialLock | None:
-        """RFC 6241 section 7.5; with `parts`, RFC 5717: the partial lock is returned."""
+    def lock(self, request: Lock, session: Session) -> None:
+        """RFC 6241 section 7.5."""
         trial, now = self.trial, self._clock.now()
-        if request.parts:
-            if trial is not None:
-                trial.check_owner(session)
-            # what a session may not read is not there for it, and cannot be locked either (decision 0053)
-            return self.locks.take_parts(self._readable(session, self.running.tree), request.parts, session, now)
         target = request.target
         self._check_writable(target)
         if target is Datastore.RUNNING and trial is not None and trial.session is not session:
@@ -301,7 +302,31 @@ class Datastores:
             message = "candidate has changes that are not committed: commit them, or discard-changes"
             raise denied(message, None)
         self.locks.take(target, session, now)
-        return None
+
+    def lock_parts(self, request: Lock, session: Session, is_open: Callable[[], bool]) -> Steps:
+        """RFC 5717: what the expressions select is worked out beside the core thread; returns lock-id and locked-node.
+
+        `is_open` tells whether the session has not ended meanwhile.
+        """
+        nodes: tuple[Path, ...] = ()
+        for attempt in range(1, _ATTEMPTS + 1):
+            if self.trial is not None:
+                self.trial.check_owner(session)
+            running = self.running.tree
+            # what a session may not read is not there for it, and cannot be locked either (decision 0068)
+            tree = self._readable(session, running)
+            find = partial(chosen, request.parts, tree, self._schema, LOCKED_NODES)
+            # the last attempt keeps the core thread, so that changes cannot overtake it for ever
+            nodes = find() if attempt == _ATTEMPTS else (yield find)
+            if self.running.tree is running:
+                break
+        if self.trial is not None:
+            self.trial.check_owner(session)
+        if not is_open():
+            # what it held has been released already
+            raise refuse("operation-failed", "the session has ended", type="protocol")
+        lock = self.locks.take_parts(request.parts, nodes, session, self._clock.now())
+        return {"lock-id": lock.id, "locked-node": [to_instance_identifier(path) for path in lock.nodes]}
 
     def unlock(self, request: Unlock, session: Session) -> None:
         """RFC 6241 section 7.6, RFC 5717 section 2.4.2."""

@@ -26,10 +26,8 @@ from agent.core.datastore import Running, StoredConfigurationError
 from agent.core.datastores import FACTORY_RESET, Datastores
 from agent.core.hub import Hub
 from agent.core.instance import refuse_absent
-from agent.core.locks import PartialLock
 from agent.core.loop import Loop
 from agent.core.nacm import NACM
-from agent.core.path import to_instance_identifier
 from agent.core.providers import Action, ConfigProvider, Documents, Operation, StateProvider, UnitOfWork
 from agent.core.replay import EventLog
 from agent.core.requests import (
@@ -249,6 +247,9 @@ class Dispatch:
                         return self._invoke(request, session)
                     case Edit(target=Datastore.RUNNING):
                         return self._edit(request, session)
+                    case Lock() if request.parts:
+                        self._permit(request, session)
+                        return self._lock_parts(request, session)
                     case _:
                         self._permit(request, session)
                         with self._veiled(session):
@@ -286,11 +287,17 @@ class Dispatch:
             case Validate():
                 self.datastores.validate(request.source)
             case Lock():
-                lock = self.datastores.lock(request, session)
-                return None if lock is None else _lock_tree(lock)
+                self.datastores.lock(request, session)
             case Unlock():
                 self.datastores.unlock(request, session)
         return None
+
+    def _lock_parts(self, request: Lock, session: Session) -> Steps:
+        with self._veiled(session):
+            return (yield from self.datastores.lock_parts(request, session, lambda: self._is_open(session)))
+
+    def _is_open(self, session: Session) -> bool:
+        return self.sessions.find(session.id) is session
 
     def _reset(self, given: Tree, session: Session) -> None:  # noqa: ARG002 - an operation's shape
         with self._veiled(session):
@@ -425,11 +432,6 @@ def _exec(request: Change | Validate | Lock | Unlock) -> tuple[str, str]:
             return "ietf-netconf", "cancel-commit" if request.trial else "discard-changes"
     names = {Commit: "commit", Copy: "copy-config", Delete: "delete-config", Unlock: "unlock", Validate: "validate"}
     return "ietf-netconf", names[type(request)]
-
-
-def _lock_tree(lock: PartialLock) -> Tree:
-    """What partial-lock answers (RFC 5717 section 2.4.1)."""
-    return {"lock-id": lock.id, "locked-node": [to_instance_identifier(path) for path in lock.nodes]}
 
 
 def _failed(what: str) -> RequestError:

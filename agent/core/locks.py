@@ -5,7 +5,7 @@ Source: RFC 6241 section 7.5 (whole datastores), RFC 5717 (parts of running; its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from agent.core.schema import Node, Schema
 from agent.core.select import key_text
 from agent.core.sessions import HIGHEST_ID, Session
 from agent.core.tree import Tree
+from agent.core.xpath_nodes import NodeChoice
 from agent.errors import Path, RequestError, Step, refuse
 
 LOCKED_NODES = 10_000
@@ -23,13 +24,13 @@ LOCKED_NODES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class PartialLock:
-    """A part of running that `session` alone may change: the subtrees at `nodes`, which `parts` selected at `since`
+    """A part of running that `session` alone may change: the subtrees at `nodes`, which `choices` selected at `since`
     (epoch seconds)."""
 
     id: int
     session: Session
     since: float
-    parts: tuple[Path, ...]
+    choices: tuple[NodeChoice, ...]
     nodes: tuple[Path, ...]
 
 
@@ -68,18 +69,16 @@ class Locks:
             raise refuse("operation-failed", message, type="protocol")
         self.held = {key: value for key, value in self.held.items() if key is not datastore}
 
-    def take_parts(self, tree: Tree, parts: tuple[Path, ...], session: Session, now: float) -> PartialLock:
-        """Lock what `parts` select in `tree` now. Raises RequestError."""
+    def take_parts(
+        self, choices: tuple[NodeChoice, ...], nodes: tuple[Path, ...], session: Session, now: float
+    ) -> PartialLock:
+        """Lock `nodes` of running, at most LOCKED_NODES, which `choices` selected. Raises RequestError."""
         holder = self.holder(Datastore.RUNNING)
         if holder is not None and holder is not session:
             raise denied(f"session {holder.id} of user {holder.user.name} holds the lock on running", holder)
-        nodes = tuple(dict.fromkeys(node for part in parts for node in self._instances(tree, part)))
         if not nodes:
-            message = "nothing in running is selected: a lock needs nodes that exist"
+            message = "nothing in running is selected: a lock needs nodes of the configuration that exist"
             raise refuse("operation-failed", message, type="protocol", app_tag="no-matches")
-        if len(nodes) > LOCKED_NODES:
-            message = f"{len(nodes)} nodes are selected, more than {LOCKED_NODES}: lock the node above them"
-            raise refuse("resource-denied", message, type="protocol")
         for node in nodes:
             if nameable(node) != node:
                 message = "a selected node has a key with both ' and \" in it, which locked-node cannot name: lock more"
@@ -93,7 +92,7 @@ class Locks:
         while number in taken:
             number = number % HIGHEST_ID + 1
         self._last = number
-        lock = PartialLock(number, session, now, parts, nodes)
+        lock = PartialLock(number, session, now, choices, nodes)
         self.partial = (*self.partial, lock)
         return lock
 
@@ -128,39 +127,10 @@ class Locks:
         self.partial = tuple(part for part in self.partial if part.session is not session)
         return lost
 
-    def _instances(self, tree: Tree, part: Path) -> Iterator[Path]:
-        yield from _walk(tree, self._schema.root, part, ())
-
 
 def denied(message: str, holder: Session | None) -> RequestError:
     """lock-denied; session-id 0 stands for whatever is no session (RFC 6241 section 7.5)."""
     return refuse("lock-denied", message, type="protocol", session_id=str(0 if holder is None else holder.id))
-
-
-def _walk(members: Tree, parent: Node, part: Path, above: Path) -> Iterator[Path]:
-    """The paths, with all keys, of the instances that a path with or without keys selects."""
-    if not part:
-        yield above
-        return
-    wanted, rest = part[0], part[1:]
-    node = parent.child(wanted.module, wanted.name)
-    value: Any = None if node is None else members.get(node.member)
-    if node is None or value is None:
-        return
-    if node.kind == "list":
-        for entry in value:
-            step = entry_step(node, entry)
-            if set(wanted.keys) <= set(step.keys):
-                yield from _walk(entry, node, rest, (*above, step))
-    elif node.kind == "leaf-list":
-        texts = [key_text(node, one) for one in value]
-        for text in texts:
-            if not rest and (not wanted.keys or wanted.keys[0][1] == text):
-                yield (*above, Step(node.module, node.name, ((".", text),)))
-    elif node.kind == "container":
-        yield from _walk(value, node, rest, (*above, Step(node.module, node.name)))
-    elif not rest:
-        yield (*above, Step(node.module, node.name))
 
 
 def _touched(

@@ -17,6 +17,7 @@ from agent.core.schema import Node
 from agent.core.select import Selection
 from agent.core.tree import Tree
 from agent.core.xpath_filter import XPathFilter
+from agent.core.xpath_nodes import NodeChoice
 from agent.errors import Path
 
 
@@ -171,14 +172,12 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Take the exclusive right to change `target` (RFC 6241 section 7.5), or of running only what `parts` select.
-
-    `parts` are paths whose steps may lack keys (RFC 5717). The answer to a partial lock is a tree of lock-id and
-    locked-node.
+    """Take the exclusive right to change `target` (RFC 6241 section 7.5), or of running only what `parts` select
+    (RFC 5717). The answer to a partial lock is a tree of lock-id and locked-node.
     """
 
     target: Datastore = Datastore.RUNNING
-    parts: tuple[Path, ...] = ()
+    parts: tuple[NodeChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+import errno
 import logging
 import math
+import os
 import random
 import socket
+from typing import Any
 
 from agent.clock import Clock
 from agent.netconf.settings import CallHome, Endpoint
@@ -35,9 +38,8 @@ Dial = Callable[[str, int], Awaitable[socket.socket]]
 
 async def dial(host: str, port: int) -> socket.socket:
     """Connect to the first address of the host that answers. Raises OSError."""
-    loop = asyncio.get_running_loop()
     problem: OSError | None = None
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in await _addresses(host, port):
         try:
             # named as TCP: the event loop sets TCP_NODELAY only then
             opened = socket.socket(family, kind, protocol)
@@ -46,7 +48,7 @@ async def dial(host: str, port: int) -> socket.socket:
             continue
         opened.setblocking(False)
         try:
-            await loop.sock_connect(opened, address)
+            await _connect(opened, address)
         except OSError as error:
             opened.close()
             problem = error
@@ -56,6 +58,30 @@ async def dial(host: str, port: int) -> socket.socket:
         else:
             return opened
     raise problem or OSError(f"{host} has no address")
+
+
+async def _addresses(host: str, port: int) -> Sequence[Any]:
+    """As the socket module has them. Raises OSError."""
+    if "%" in host:
+        # a link-local address, whose zone uvloop forgets; nobody is asked for it
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+async def _connect(opened: socket.socket, address: Any) -> None:
+    """What sock_connect does, which in uvloop forgets the zone too. Raises OSError."""
+    problem = opened.connect_ex(address)
+    if problem == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        ready = asyncio.Event()
+        loop.add_writer(opened, ready.set)
+        try:
+            await ready.wait()
+        finally:
+            loop.remove_writer(opened)
+        problem = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if problem:
+        raise OSError(problem, os.strerror(problem))
 
 
 class Caller:

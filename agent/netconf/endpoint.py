@@ -16,6 +16,7 @@ from agent.core.access import Denied
 from agent.core.data import Data
 from agent.core.defaults import WithDefaults
 from agent.core.dispatch import Dispatch
+from agent.core.membership import bring_up_to_date
 from agent.core.requests import Get, Subscribe
 from agent.core.select import walks
 from agent.core.sessions import Lookup, User
@@ -223,10 +224,8 @@ class Endpoint:
 
     async def _look_again(self) -> None:
         """The user may have been changed since it logged in: on an SSH connection that may be long ago."""
-        session = self._session
-        if session.lookup is not None and not await self._loop.run_in_executor(None, session.look_again):
-            log.warning("session %d: there is no user %s any more", session.id, session.user.name)
-            self._reason = self._reason or "other"
+        if self._session.lookup is not None:
+            await self._loop.run_in_executor(None, bring_up_to_date, self._session)
 
     async def _serve(self, timer: asyncio.TimerHandle) -> str:
         taken = 0

@@ -8,14 +8,15 @@ widely used clients send them so. Reads are in reads.py, the operations on confi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 import logging
 
 from lxml.etree import _Element as Element
 
 from agent.codec import xml
 from agent.core.data import Data
+from agent.core.path import to_instance_identifier
 from agent.core.requests import EndSession, Get, Invoke, Lock, Request
 from agent.core.schema import Node, Schema
 from agent.core.sessions import HIGHEST_ID
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _NC = f"{{{NC}}}"
 _XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+NAMED = 10
+"""Further faults that the message of the first one names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,14 @@ def output_reply(rpc: Rpc, output: Tree, node: Node) -> Iterator[bytes]:
     yield b"</rpc-reply>"
 
 
-def error_reply(rpc: Rpc, errors: Iterable[Error], schema: Schema) -> tuple[bytes, ...]:
-    """The operation was refused, for one or more reasons (RFC 6241 section 4.3)."""
-    return (_START, rpc.attributes, b">", *(xml.encode_error(error, schema) for error in errors), b"</rpc-reply>")
+def error_reply(rpc: Rpc, errors: Sequence[Error], schema: Schema) -> tuple[bytes, ...]:
+    """The operation was refused, for one or more reasons (RFC 6241 section 4.3).
+
+    The first has the one rpc-error, the others are named in its message (decision 0072).
+    """
+    first, *others = errors
+    if others:
+        more = "".join(f"; also at {to_instance_identifier(one.path)}: {one.message}" for one in others[:NAMED])
+        more += f"; and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        first = replace(first, message=first.message + more)
+    return (_START, rpc.attributes, b">", xml.encode_error(first, schema), b"</rpc-reply>")

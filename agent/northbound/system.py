@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 from agent.core.aside import Steps
 from agent.core.datastores import Datastores
-from agent.core.path import quote, to_instance_identifier
+from agent.core.path import to_instance_identifier
 from agent.core.requests import Datastore
 from agent.core.schema import Schema
 from agent.core.sessions import Session, Sessions, Statistics
 from agent.core.tree import Kept, Tree
+from agent.core.xpath_text import to_text
 from agent.core.yin import Yin
-from agent.errors import Path, refuse
+from agent.errors import refuse
 from agent.northbound.times import date_and_time
 
 MONITORING = "/ietf-netconf-monitoring:netconf-state"
@@ -92,22 +93,13 @@ class Monitoring:
                         "lock-id": part.id,
                         "locked-by-session": part.session.id,
                         "locked-time": date_and_time(part.since),
-                        "select": [self._expression(path) for path in part.parts],
+                        "select": [to_text(one.expression, self._namespaces) for one in part.choices],
                         "locked-node": [to_instance_identifier(path) for path in part.nodes],
                     }
                     for part in parts
                 ]
             }
         return entry
-
-    def _expression(self, path: Path) -> str:
-        """What a partial lock selected, as XPath without prefixes: a leaf of text declares none in XML."""
-        steps = []
-        for module, name, keys in path:
-            space = quote(self._namespaces.get(module, ""))
-            tests = "".join(f"[{key if key == '.' else _named(key, space)}={quote(value)}]" for key, value in keys)
-            steps.append(f"/{_named(name, space)}{tests}")
-        return "".join(steps)
 
     def delivered(self, marks: Sequence[Hashable], session: Session) -> None:
         """Nothing here is marked."""
@@ -132,10 +124,6 @@ class Monitoring:
         """The text as an element of YIN, made beside the core thread."""
         element = yield lambda: self._yin.of(text.file)
         return {"data": element}
-
-
-def _named(name: str, space: str) -> str:
-    return f"*[local-name()='{name}' and namespace-uri()={space}]"
 
 
 def _texts(schema: Schema) -> list[_Text]:

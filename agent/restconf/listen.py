@@ -12,6 +12,7 @@ from pathlib import Path
 import socket
 import ssl
 import stat
+from typing import cast
 
 from agent.restconf.auth import LocalUser
 
@@ -123,14 +124,18 @@ def _shared(*sockets: socket.socket) -> Iterator[None]:
             one.setsockopt(socket.SOL_SOCKET, option or 0, 0)
 
 
-def _addresses(host: str, port: int, where: str) -> list[tuple[socket.AddressFamily, tuple[str, int]]]:
+_SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""As the socket module has it; that of IPv6 ends with flow information and the zone of a link-local address."""
+
+
+def _addresses(host: str, port: int, where: str) -> list[tuple[socket.AddressFamily, _SocketAddress]]:
     if not host:
         return [(socket.AF_INET6, ("::", port)), (socket.AF_INET, ("0.0.0.0", port))]  # noqa: S104
     try:
         found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError, OverflowError) as error:
         raise ListenError(f"{where}: {error}; give HOST:PORT of this machine") from None
-    return [(family, (str(address[0]), int(address[1]))) for family, _, _, _, address in found]
+    return [(family, cast(_SocketAddress, address)) for family, _, _, _, address in found]
 
 
 def _advice(problem: OSError) -> str:

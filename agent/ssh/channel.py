@@ -93,8 +93,12 @@ class NetconfChannel(asyncssh.SSHServerSession[bytes]):
         )
         self.task = asyncio.get_running_loop().create_task(self._endpoint.run())
         shared.channels.add(self)
-        self.connection.served = True
-        self.task.add_done_callback(lambda _: shared.channels.discard(self))
+        self.connection.session_begins()
+        self.task.add_done_callback(self._over)
+
+    def _over(self, _: asyncio.Task[str]) -> None:
+        self._shared.channels.discard(self)
+        self.connection.session_over()
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:  # noqa: ARG002 - asyncssh's
         if self._endpoint is not None:

@@ -69,6 +69,7 @@ class Connection(asyncssh.SSHServer):
         self.served = False
         self._attempts = 0
         self._waiting = False
+        self._lost = False
         self._timer: asyncio.TimerHandle | None = None
         self._ssh: asyncssh.SSHServerConnection | None = None
         self._outgoing: Outgoing | None = None
@@ -116,6 +117,7 @@ class Connection(asyncssh.SSHServer):
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)
         self._logged_in()
+        self._lost = True
         if self._timer is not None:
             self._timer.cancel()
         if exc is not None:
@@ -141,20 +143,35 @@ class Connection(asyncssh.SSHServer):
         self.channels.discard(channel)
         if self._called and not self.channels:
             self.close()
-        elif self._called:
-            self._expect_session()
 
-    def _expect_session(self) -> None:
-        """A called connection is for sessions: it ends if it has none by the time that a hello is due."""
+    def session_begins(self) -> None:
+        """The connection is used for what it is for."""
+        self.served = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
+
+    def session_over(self) -> None:
+        """A session has ended; its channel may still be there."""
+        self._expect_session()
+
+    def _expect_session(self) -> None:
+        """A connection is for sessions: it ends if it has none by the time that a hello would be due.
+
+        Other channels that come and go win no time.
+        """
+        if self._lost or self._timer is not None or self._running():
+            return
         limit = self._shared.serving.limits.hello_time
         self._timer = asyncio.get_running_loop().call_later(limit, self._expected, limit)
 
     def _expected(self, limit: float) -> None:
-        if not any(channel.task is not None for channel in self.channels):
-            log.warning("called client at %s: connection closed, no session within %g s", self.source, limit)
-            self.close()
+        self._timer = None
+        # who has had a session is only late to leave
+        level = logging.INFO if self.served else logging.WARNING
+        name = None if self._ssh is None else self._ssh.get_extra_info("username")
+        log.log(level, "connection of %s from %s closed: no session on it for %g s", name, self.source, limit)
+        self.close()
 
     def _emptied(self) -> None:
         for channel in tuple(self.channels):
@@ -167,8 +184,7 @@ class Connection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         self._logged_in()
-        if self._called:
-            self._expect_session()
+        self._expect_session()
 
     async def begin_auth(self, username: str) -> bool:
         """Asked for each name that a client gives, before anything is tried for it."""

@@ -16,10 +16,11 @@ from agent.core.requests import Get
 from agent.core.schema import Schema
 from agent.core.select import prune
 from agent.core.tree import Tree
-from agent.core.xpath import Evaluation
+from agent.core.xpath import LIMIT, Evaluation
 from agent.core.xpath_filter import XPathFilter
 from agent.core.xpath_items import Cost, Group, Item, TooCostlyError, root
 from agent.core.xpath_parse import PrefixError, Scope, TooLargeError, XPathError, parse
+from agent.core.xpath_text import to_text
 from agent.errors import RequestError
 from tests.toy.build import Toy, toy_schema
 
@@ -213,6 +214,32 @@ def test_a_filter_reads_enough(text: str) -> None:
         assume(False)
     read = prune(DATA, made.reads, schema.root)
     assert (read if made.exact else made.apply(read, schema)) == whole, (text, made)
+
+
+@settings(max_examples=200, deadline=None)
+@example("{R}/t:box/*[2]/self::t:size | (//t:sub)[last()]/..")
+@example("-(1 + 2) * /t:box/t:size - -3 div 0.000001 mod 7 and not((/) * 2 or 10000000000000000000000)")
+@example("{R}/t:box//m:*[. = 'a'][string-length(\"it's\") != 4]/text()")
+@given(st.one_of(PATHS, st.builds(lambda one, two: f"{one} | {two}", PATHS, PATHS), expressions()))
+def test_an_expression_without_prefixes_means_the_same(text: str) -> None:
+    """As netconf-state shows the select of a partial lock: where no prefixes are declared."""
+    schema = toy_schema()
+    text = text.replace("{R}", "")
+    namespaces = {module.name: module.namespace for module in schema.modules.values()}
+    bare = to_text(parse(text, SCOPE), namespaces)
+    found = []
+    for one, scope in ((text, SCOPE), (bare, Scope({}))):
+        evaluated = Evaluation(schema, SCOPE, root(DATA, schema.root, Cost(LIMIT)))
+        try:
+            value = evaluated.value(parse(one, scope))
+        except XPathError:
+            found.append("refused")
+        except TooCostlyError:
+            assume(False)
+        else:
+            orders = [item.order() for item in value] if isinstance(value, list) else None
+            found.append(repr(value) if orders is None else repr(orders))
+    assert found[0] == found[1], bare
 
 
 FUNCTIONS = {

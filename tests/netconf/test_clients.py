@@ -25,6 +25,7 @@ from tests.toy.build import Toy, Users
 
 FILTER = '<status xmlns="urn:example:toy"><uptime/></status>'
 CONFIG = f'<config xmlns="{NC}"><box xmlns="urn:example:toy"><name>{{}}</name></box></config>'
+SEVERAL = f'<config xmlns="{NC}"><need xmlns="urn:example:toy"/></config>'
 PLAIN_CONFIG = '<config><box xmlns="urn:example:toy"><name>{}</name></box></config>'
 
 
@@ -59,6 +60,12 @@ def test_ncclient(server: Server, toy: Toy, device: str) -> None:
         with pytest.raises(RPCError) as caught:
             session.edit_config(target="running", config=CONFIG.format("forbidden"))
         assert (caught.value.tag, caught.value.app_tag) == ("operation-failed", "toy-forbidden")
+        with pytest.raises(RPCError) as caught:
+            session.edit_config(target="running", config=SEVERAL)
+        # of several rpc-errors it would make one error without tag or path
+        assert (caught.value.tag, caught.value.app_tag) == ("data-missing", "mandatory-choice")
+        assert caught.value.path == "/t:need"
+        assert "also at /toy:need/few" in caught.value.message
         with pytest.raises(RPCError) as caught:
             session.kill_session("4294967295")
         assert caught.value.tag == "invalid-value"
@@ -153,6 +160,9 @@ def test_netconf_client(server: Server, toy: Toy) -> None:
         with pytest.raises(netconf_client.error.RpcError) as caught:
             client.edit_config(config=CONFIG.format("forbidden"), target="running")
         assert caught.value.tag == "operation-failed"
+        with pytest.raises(netconf_client.error.RpcError) as caught:
+            client.edit_config(config=SEVERAL, target="running")
+        assert (caught.value.tag, "also at /toy:need/few" in caught.value.message) == ("data-missing", True)
         client.dispatch('<reset xmlns="urn:example:toy"/>')
         client.close_session()
     assert [name for name, _ in toy.calls] == ["reset"]

@@ -9,6 +9,10 @@ from pathlib import Path
 from lxml import etree
 import pytest
 
+from agent.core.requests import Lock
+from agent.core.xpath_nodes import NodeChoice
+from agent.core.xpath_parse import Scope, parse
+from agent.errors import RequestError
 from agent.northbound.documents import LIMIT, ConfigurationFiles
 from agent.transport.files import Folders
 from tests.netconf.operations import DISCARD, box, commit, copy, edit, lock, shown, unlock, validate
@@ -237,27 +241,91 @@ def test_partial_locks_and_others(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("select", "nodes"),
+    [
+        ("//t:entry[t:address='h']", ["/box/entry[id='b']"]),
+        ("/t:box/t:entry[last()]", ["/box/entry[id='b']"]),
+        ("/t:box/t:entry[position() &lt; 2]/t:id", ["/box/entry[id='a']/id"]),
+        ("/*/*[local-name() = 'turn'][2] | //t:x", ["/box/plain/x", "/box/turn[.='q']"]),
+        ("t:box/t:entry[1]/..", ["/box"]),
+        ("(//t:id)[. = 'b']/text()", ["/box/entry[id='b']/id"]),
+        ("/t:box[count(t:entry) = 2]/t:plain", ["/box/plain"]),
+        ("//t:id | /t:box/t:entry/t:id", ["/box/entry[id='a']/id", "/box/entry[id='b']/id"]),
+    ],
+)
+def test_any_expression_that_gives_nodes(server: Server, toy: Toy, select: str, nodes: list[str]) -> None:
+    """RFC 5717 section 2.4.1 with :xpath: whatever the expression selects of running is locked, each node once."""
+    with server.client() as one, server.client() as two:
+        ok(one, edit("running", box(ENTRIES.replace("<id>b</id>", "<id>b</id><address>h</address>"))))
+        number, found = locked(partial_lock(one, select))
+        assert found == nodes
+        whole = f'<box xmlns="urn:example:toy" xmlns:xc="{NC}" xc:operation="remove"/>'
+        remove = f"<edit-config><target><running/></target><config>{whole}</config></edit-config>"
+        assert error(two.rpc(remove))["tag"] == "in-use"
+        ok(one, partial_unlock(number))
+        ok(two, remove)
+
+
+def test_nodes_are_looked_for_again_where_running_changed_meanwhile(toy: Toy) -> None:
+    """What is locked is what the expression selects in running as the lock is taken; a session that ended has none."""
+    datastores, session = toy.dispatch.datastores, toy.session()
+    scope = Scope({"t": "toy"})
+    request = Lock(parts=(NodeChoice(parse("//t:turn[last()]", scope), scope),))
+
+    def put(*turns: str) -> None:
+        datastores.running.put({"toy:box": {"turn": list(turns)}}, {}, [])
+
+    for changes in (1, 2, 3, 10):
+        put("a")
+        steps = datastores.lock_parts(request, session, lambda: True)
+        part = next(steps)
+        for number in range(changes):
+            found = part()
+            put("a", f"b{number}")
+            try:
+                part = steps.send(found)
+            except StopIteration as end:
+                answer = end.value
+                break
+        else:
+            with pytest.raises(StopIteration) as ended:
+                steps.send(part())
+            answer = ended.value.value
+        assert answer["locked-node"] == [f"/toy:box/turn[.='b{number}']"]
+        datastores.locks.give_parts(answer["lock-id"], session)
+    steps = datastores.lock_parts(request, session, lambda: False)
+    found = next(steps)()
+    with pytest.raises(RequestError):
+        steps.send(found)
+    assert datastores.locks.partial == ()
+
+
+@pytest.mark.parametrize(
     ("select", "tag", "app_tag"),
     [
         ("/t:box/t:entry[t:id='zz']", "operation-failed", "no-matches"),
         ("/t:need", "operation-failed", "no-matches"),
-        ("/t:box/t:frob", "invalid-value", "invalid-lock-specification"),
-        ("/t:status", "invalid-value", "invalid-lock-specification"),
-        ("/u:box", "invalid-value", "invalid-lock-specification"),
-        ("/pl:box", "invalid-value", "invalid-lock-specification"),
-        ("t:box", "invalid-value", "invalid-lock-specification"),
-        ("//t:box", "invalid-value", "invalid-lock-specification"),
-        ("/t:box/t:entry[1]", "invalid-value", "invalid-lock-specification"),
-        ("/t:box/t:entry[t:address='h']", "invalid-value", "invalid-lock-specification"),
-        ("/t:box/t:pair[t:b='x']", "invalid-value", "invalid-lock-specification"),
-        ("count(/t:box)", "invalid-value", "invalid-lock-specification"),
-        ("/t:box |", "invalid-value", "invalid-lock-specification"),
-        ("", "invalid-value", "invalid-lock-specification"),
-        ("/" * 100_000, "invalid-value", "invalid-lock-specification"),
+        ("/t:box/t:frob", "operation-failed", "no-matches"),
+        ("/t:status", "operation-failed", "no-matches"),
+        ("//t:report/t:id | //t:uptime", "operation-failed", "no-matches"),
+        ("/t:box/t:entry[t:address='h']", "operation-failed", "no-matches"),
+        ("/t:box/@t:name", "operation-failed", "no-matches"),
+        ("count(/t:box)", "invalid-value", "not-a-node-set"),
+        ("string(/t:box/t:entry/t:id)", "invalid-value", "not-a-node-set"),
+        ("/t:box/t:turn = 'p'", "invalid-value", "not-a-node-set"),
+        ("/", "invalid-value", "not-a-node-set"),
+        ("/t:box/ancestor::node()", "invalid-value", "not-a-node-set"),
+        ("/t:box[count('x') = 1]", "invalid-value", None),
+        ("/u:box", "invalid-value", None),
+        ("/t:box |", "invalid-value", None),
+        ("/t:box[frob()]", "invalid-value", None),
+        ("", "invalid-value", None),
+        ("/" * 100_000, "too-big", None),
+        ("//*" + "[count(//*" * 9 + ") > 0]" * 9, "resource-denied", None),
     ],
 )
-def test_what_cannot_be_locked(client: Client, toy: Toy, select: str, tag: str, app_tag: str) -> None:
-    """RFC 5717 section 2.4.1: nothing there, no configuration, no path."""
+def test_what_cannot_be_locked(client: Client, toy: Toy, select: str, tag: str, app_tag: str | None) -> None:
+    """RFC 5717 section 2.4.1: nothing there, no configuration, no node-set, no XPath, no end."""
     ok(client, edit("running", box(ENTRIES)))
     told = error(partial_lock(client, select))
     assert (told["tag"], told["app-tag"]) == (tag, app_tag)

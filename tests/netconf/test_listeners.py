@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 import errno
+import ipaddress
+from pathlib import Path
 import socket
 from typing import Any
 
@@ -13,13 +16,15 @@ import pytest
 
 from agent.clock import SystemClock
 from agent.listeners import Listeners
+from agent.netconf.callhome import _addresses as call_addresses
 from agent.netconf.callhome import dial
 from agent.netconf.serving import Serving
-from agent.netconf.settings import Listen, ServerSettings, SettingsError, SshAccess
+from agent.netconf.settings import CallHome, Endpoint, Limits, Listen, ServerSettings, SettingsError, SshAccess
+from agent.restconf.listen import _addresses as listen_addresses
 from agent.restconf.listen import bind_tcp
 from agent.ssh.server import SshServer
 from agent.tls.server import TlsServer
-from tests.netconf.support import HELLO_11, HOST_KEY, WAIT, Client
+from tests.netconf.support import HELLO_11, HOST_KEY, WAIT, Client, until
 from tests.netconf.tls import BY_COMMON_NAME, PEOPLE, SERVER, Connection, client_context
 from tests.ports import free_port
 from tests.toy.build import Toy, Users
@@ -152,6 +157,52 @@ def test_a_kernel_without_ipv6(
         assert asyncio.run(called()) == "127.0.0.1"
 
 
+def _link_local() -> list[str]:
+    """The link-local addresses of this machine, with their zones."""
+    table = Path("/proc/net/if_inet6")
+    rows = [line.split() for line in table.read_text().splitlines()] if table.exists() else []
+    # scope 20: of the link; flag 40: not ready yet
+    ready = [row for row in rows if row[3] == "20" and not int(row[4], 16) & 0x40]
+    return [f"{ipaddress.IPv6Address(int(row[0], 16))}%{row[5]}" for row in ready]
+
+
+def test_the_zone_of_an_address_is_kept() -> None:
+    """inet:ip-address may have one: fe80::1%lo is another address than fe80::1 (RFC 4007 section 11)."""
+    wanted = ("fe80::1234", 830, 0, socket.if_nametoindex("lo"))
+    ((_, bound),) = listen_addresses("fe80::1234%lo", 830, "")
+    (called,) = asyncio.run(call_addresses("fe80::1234%lo", 830))
+    assert (bound, called[4]) == (wanted, wanted)
+
+
+@pytest.mark.skipif(not _link_local(), reason="this machine has no link-local address")
+def test_link_local_addresses(listeners: Listeners, toy: Toy) -> None:
+    """With their zone they are listened on, for SSH and for TLS, and called."""
+    address = _link_local()[0]
+    ssh, tls = free_port(), free_port()
+    listen = (Listen("s", "ssh", address, ssh), Listen("t", "tls", address, tls))
+    with bind_tcp(address, 0) as calls:
+        client_end = Endpoint("e", address, calls.getsockname()[1])
+        settings = ServerSettings(listen=listen, tls=BY_COMMON_NAME, call_home=(CallHome("ops", "ssh", (client_end,)),))
+        calls.settimeout(WAIT)
+        listeners.start(bind_tcp("127.0.0.1", 0), settings)
+        accepted = calls.accept()[0]
+        for raw in (socket.create_connection((address, ssh), WAIT), accepted):
+            transport = paramiko.Transport(raw)
+            transport.connect(username="ada", password="ada-secret")
+            client = Client(transport)
+            client.greet(HELLO_11)
+            assert alive(client)
+            (session,) = toy.dispatch.sessions.all()
+            assert ipaddress.ip_address(session.source_host).is_link_local
+            client.connection.close()
+            assert until(lambda: not toy.dispatch.sessions.all(), WAIT)
+        connection = Connection(socket.create_connection((address, tls), WAIT), client_context(PEOPLE["ada"]))
+        client = Client(connection)  # type: ignore[arg-type]
+        client.greet(HELLO_11)
+        assert alive(client)
+        connection.close()
+
+
 def test_to_all_addresses_and_back_on_one_port(listeners: Listeners) -> None:
     """The agent's own socket, which goes with the same change, is not in the way; nor is the port open to others then.
 
@@ -230,6 +281,36 @@ def test_a_start_does_without_an_address_that_is_taken(listeners: Listeners, cap
     login(first[1]).connection.close()
     listeners.prepare(ssh_on(port)).apply()
     login(port).connection.close()
+
+
+def test_an_endpoint_that_is_gone_blames_no_other_edit(listeners: Listeners, caplog: pytest.LogCaptureFixture) -> None:
+    """What an edit keeps need not stand: it is tried again, and logged; what an edit adds or changes must stand."""
+    gone = Listen("gone", "ssh", "203.0.113.9", free_port())
+    port = free_port()
+    with bind_tcp("127.0.0.1", free_port()) as other:
+        held = Listen("held", "ssh", "127.0.0.1", other.getsockname()[1])
+        listeners.start(bind_tcp("127.0.0.1", 0), ServerSettings(listen=(gone, held)))
+        caplog.clear()
+        new = ssh_on(port).listen
+        listeners.prepare(ServerSettings(listen=(gone, held, *new), limits=Limits(sessions=7))).apply()
+        assert "endpoint gone cannot listen on 203.0.113.9" in caplog.text
+        assert "endpoint held cannot listen" in caplog.text
+        login(port).connection.close()
+        for changed in (
+            replace(gone, transport="tls"),
+            replace(gone, address="198.51.100.9"),
+            replace(gone, port=free_port()),
+            Listen("more", "ssh", "203.0.113.9", port),
+        ):
+            with pytest.raises(SettingsError, match=f"endpoint {changed.name} .*does not have that address"):
+                listeners.prepare(ServerSettings(listen=(held, *new, changed)))
+    # an edit that was refused or taken back has made nothing an old one
+    listeners.prepare(ServerSettings(listen=(held, *new))).abort()
+    assert refused(held.port)
+    listeners.prepare(ServerSettings(listen=(held, *new))).apply()
+    login(held.port).connection.close()
+    with pytest.raises(SettingsError, match="endpoint gone"):
+        listeners.prepare(ServerSettings(listen=(gone, held, *new)))
 
 
 def test_all_end_together_and_none_keeps_another(

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 import gc
+import logging
 import socket
 import time
 from typing import Any
@@ -19,7 +20,7 @@ from agent.core.requests import Datastore
 from agent.netconf.framing import Framer
 from agent.netconf.limits import LARGE
 from agent.netconf.settings import Limits, ServerSettings
-from tests.netconf.support import NC, WAIT, Client, Server, error, is_ok, until
+from tests.netconf.support import HELLO_11, NC, WAIT, Client, Server, error, is_ok, until
 from tests.netconf.test_subscriptions import subscribe, told
 from tests.netconf.tls import BY_COMMON_NAME, TlsToy
 from tests.toy.build import Toy
@@ -79,7 +80,7 @@ def test_login_time(both: Both) -> None:
 
 
 def test_hello_time(both: Both, toy: Toy) -> None:
-    both.limit(hello_time=0.3)
+    both.limit(hello_time=1.5)
     with both.client(hello=None) as client:
         client.read_hello()
         assert client.closed()
@@ -295,3 +296,65 @@ def test_channels_that_were_opened_before_the_first_session(toy: Toy) -> None:
         connection.close()
     finally:
         both.running.stop()
+
+
+def _open(transport: paramiko.Transport, what: str) -> paramiko.Channel | None:
+    """A channel and what is asked for on it; None where the connection has ended before it was there."""
+    try:
+        channel = transport.open_session(timeout=WAIT)
+        channel.settimeout(WAIT)
+        match what:
+            case "shell":
+                channel.invoke_shell()
+            case "exec":
+                channel.exec_command("show version")
+            case "sftp":
+                channel.invoke_subsystem("sftp")
+    except (paramiko.SSHException, EOFError, OSError):
+        return None
+    return channel
+
+
+@pytest.mark.parametrize("what", ["nothing", "channel", "shell", "exec", "sftp", "exec again and again"])
+def test_a_login_without_a_session_ends(toy: Toy, caplog: pytest.LogCaptureFixture, what: str) -> None:
+    """Whoever is logged in and opens no NETCONF session has hello-time for it, whatever other channels it opens."""
+    caplog.set_level(logging.INFO, "agent")
+    server = Server(toy, limits=Limits(hello_time=0.5))
+    try:
+        transport = server.connect()
+        # paramiko closes a channel that nobody holds
+        kept = [] if what == "nothing" else [_open(transport, what.split()[0])]
+        if what == "exec again and again":
+            until(lambda: _open(transport, "exec") is None, WAIT)
+        assert until(lambda: not transport.is_active(), WAIT)
+        assert until(lambda: "connection of ada from 127.0.0.1 closed: no session on it for 0.5 s" in caplog.text)
+        assert not server.ssh._shared.connections
+        del kept
+    finally:
+        server.stop()
+
+
+def test_a_connection_ends_some_time_after_its_last_session(toy: Toy) -> None:
+    """As long as one session is open it stands; a client that has ended its sessions may open others for a while."""
+    server = Server(toy)
+    try:
+        transport = server.connect()
+        one, two = Client(transport), Client(transport)
+        for client in (one, two):
+            client.greet(HELLO_11)
+        server.configure(ServerSettings(limits=Limits(hello_time=0.2)))
+        assert is_ok(one.rpc("<close-session/>"))
+        assert one.closed()
+        time.sleep(0.5)
+        assert is_ok(two.rpc(RESET))
+        server.configure(ServerSettings(limits=Limits(hello_time=60)))
+        assert is_ok(two.rpc("<close-session/>"))
+        assert two.closed()
+        server.configure(ServerSettings(limits=Limits(hello_time=0.2)))
+        three = Client(transport)
+        three.greet(HELLO_11)
+        assert is_ok(three.rpc(RESET))
+        assert is_ok(three.rpc("<close-session/>"))
+        assert until(lambda: not transport.is_active(), WAIT)
+    finally:
+        server.stop()

@@ -17,8 +17,9 @@ from agent.codec import xml as xml_codec
 from agent.core.requests import Datastore, Get, Invoke, Lock, Unlock
 from agent.core.schema import Module, Schema
 from agent.core.tree import Tree
+from agent.core.xpath_nodes import NodeChoice
+from agent.core.xpath_parse import Scope, parse
 from agent.core.yin import Yin, YinError
-from agent.errors import Step
 from agent.northbound.settings import CONFIG
 from agent.northbound.system import MONITORING, Monitoring
 from tests.licensing.kit import T0
@@ -219,7 +220,8 @@ def test_whole_state_is_valid_and_every_served_leaf_is_seen(rig: Rig) -> None:
     """libyang takes both encodings and reads one tree; what is never shown is declared absent."""
     session = rig.session(ADMIN)
     rig.edit({"custom-id": "x"})
-    part = Lock(parts=((Step("cisco-smart-license", "licensing"),),))
+    scope = Scope({"l": "cisco-smart-license"})
+    part = Lock(parts=(NodeChoice(parse("/l:licensing", scope), scope),))
     for lock in (part, Lock(Datastore.CANDIDATE)):
         rig.dispatch.submit(lock, session).result(SECONDS)
     # locked-node requires its instances: they are read with it

@@ -87,6 +87,8 @@ def test_explain_in_json(device: Device) -> None:
         (("admin", "sync", "exec"), "sync is neither a path"),
         (("admin", "slp-agent:sync", "read"), "slp-agent:sync is neither a path"),
         (("admin", f"{CONFIG}[x='1']", "read"), "x is no key of config"),
+        (("admin", CONFIG, "exec"), f"{CONFIG} is neither an RPC nor an action"),
+        (("nobody", f"{CONFIG}/custom-id", "exec"), "/custom-id is neither an RPC nor an action"),
     ],
 )
 def test_what_cannot_be_explained(device: Device, words: tuple[str, ...], message: str) -> None:

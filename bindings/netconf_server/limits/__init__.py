@@ -105,7 +105,8 @@ class limits(PybindBase):
     """
     Getter method for hello_time, mapped from YANG variable /netconf_server/limits/hello_time (uint16)
 
-    YANG Description: How long it then has to send its hello.
+    YANG Description: How long it then has to send its hello. An SSH connection
+without a NETCONF session ends after as long.
     """
     return self.__hello_time
       

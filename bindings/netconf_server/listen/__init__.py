@@ -74,9 +74,10 @@ agent was started with.
     """
     Getter method for endpoint, mapped from YANG variable /netconf_server/listen/endpoint (list)
 
-    YANG Description: An address to listen on. One that cannot be taken is refused;
-one that cannot be taken when the agent starts is tried again
-with the next change.
+    YANG Description: An address to listen on. One that is new or changed and
+cannot be taken is refused; one that cannot be taken when the
+agent starts is done without, and tried again with each later
+change.
     """
     return self.__endpoint
       

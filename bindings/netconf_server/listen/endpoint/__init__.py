@@ -25,9 +25,10 @@ class endpoint(PybindBase):
   the container is represented as a class variable - with a specific
   YANG type.
 
-  YANG Description: An address to listen on. One that cannot be taken is refused;
-one that cannot be taken when the agent starts is tried again
-with the next change.
+  YANG Description: An address to listen on. One that is new or changed and
+cannot be taken is refused; one that cannot be taken when the
+agent starts is done without, and tried again with each later
+change.
   """
   __slots__ = ('_path_helper', '_extmethods', '__name','__transport','__address','__port',)
 
@@ -138,7 +139,8 @@ with the next change.
     """
     Getter method for address, mapped from YANG variable /netconf_server/listen/endpoint/address (inet:ip-address)
 
-    YANG Description: An address of this machine; 0.0.0.0 and :: stand for all.
+    YANG Description: An address of this machine, with its zone where it is
+link-local (fe80::1%eth0); 0.0.0.0 and :: stand for all.
     """
     return self.__address
       

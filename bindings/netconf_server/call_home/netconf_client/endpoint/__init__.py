@@ -107,7 +107,7 @@ class endpoint(PybindBase):
     """
     Getter method for address, mapped from YANG variable /netconf_server/call_home/netconf_client/endpoint/address (inet:host)
 
-    YANG Description: Host name or address.
+    YANG Description: Host name or address; a link-local one with its zone.
     """
     return self.__address
       
