@@ -14,7 +14,7 @@ import re
 import asyncssh
 
 from agent.netconf.settings import SshAccess
-from agent.ssh.keys import load_authorized
+from agent.ssh.keys import KeyTextError, load_authorized
 
 SIGNATURES = (
     "ssh-ed25519",
@@ -28,8 +28,18 @@ SIGNATURES = (
 )
 """Signature algorithms of host keys, of users' keys and of certificates: all but ssh-rsa (SHA-1) and DSA (RFC 8332)."""
 
+_AUTHORITIES = ("ed25519", "ECDSA", "RSA")
+"""The kinds of key that can make one of these, for people."""
+
 _PRINCIPAL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,254}")
 """What can stand in a list of patterns and mean itself alone; a user name of another form logs in by other means."""
+
+
+def check_authority(key: asyncssh.SSHKey) -> None:
+    """Whether certificates that the key signs can be taken. Raises KeyTextError."""
+    if not {one.decode() for one in key.sig_algorithms} & set(SIGNATURES):
+        kind, kinds = key.algorithm.decode(), ", ".join(_AUTHORITIES)
+        raise KeyTextError(f"certificates signed by a key of type {kind} are not taken: use one of {kinds}")
 
 
 @dataclass(frozen=True, slots=True)

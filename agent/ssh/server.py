@@ -18,7 +18,7 @@ from agent.core.sessions import Authenticator
 from agent.netconf.limits import FailureLimit, WaitingLimit
 from agent.netconf.serving import Serving
 from agent.netconf.settings import Listener, ServerSettings, SettingsError
-from agent.ssh.access import SIGNATURES, Access
+from agent.ssh.access import SIGNATURES, Access, check_authority
 from agent.ssh.connection import Connection, Shared
 from agent.ssh.keys import KeyTextError, load_authorized, load_host_key
 
@@ -99,7 +99,7 @@ class SshServer:
         """Whether it can work with them. Any thread. Raises SettingsError."""
         for place, line in enumerate(settings.ssh.trusted_keys):
             try:
-                load_authorized(line)
+                check_authority(load_authorized(line))
             except KeyTextError as error:
                 where = ("ssh", "trusted-user-key", place, "public-key")
                 raise SettingsError(f"ssh trusted-user-key: {error}", *where) from None

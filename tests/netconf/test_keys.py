@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncssh
 import pytest
 
+from agent.ssh.access import check_authority
 from agent.ssh.keys import KeyTextError, fingerprint, load_authorized, load_host_key, new_host_key, public_line
 
 
@@ -38,3 +39,15 @@ def test_an_encrypted_private_key_is_refused() -> None:
 def test_what_is_no_public_key_is_refused(line: str) -> None:
     with pytest.raises(KeyTextError, match="public SSH key"):
         load_authorized(line)
+
+
+@pytest.mark.parametrize("kind", ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp521", "ssh-rsa"])
+def test_authorities_whose_certificates_can_be_taken(kind: str) -> None:
+    check_authority(asyncssh.generate_private_key(kind).convert_to_public())
+
+
+@pytest.mark.parametrize("kind", ["ssh-dss", "ssh-ed448"])
+def test_an_authority_of_no_use_is_refused(kind: str) -> None:
+    """What signs with no algorithm that is taken would log in nobody."""
+    with pytest.raises(KeyTextError, match=f"type {kind} are not taken: use one of ed25519, ECDSA, RSA"):
+        check_authority(asyncssh.generate_private_key(kind).convert_to_public())
