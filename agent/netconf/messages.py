@@ -181,5 +181,5 @@ def error_reply(rpc: Rpc, errors: Sequence[Error], schema: Schema) -> tuple[byte
     if others:
         more = "".join(f"; also at {to_instance_identifier(one.path)}: {one.message}" for one in others[:NAMED])
         more += f"; and {len(others) - NAMED} more" if len(others) > NAMED else ""
-        first = replace(first, message=first.message + more)
+        first = replace(first, message=first.message.rstrip(".") + more)
     return (_START, rpc.attributes, b">", xml.encode_error(first, schema), b"</rpc-reply>")
