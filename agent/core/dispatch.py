@@ -261,6 +261,9 @@ class Dispatch:
         return None
 
     def _permit(self, request: Change | Validate | Lock | Unlock, session: Session) -> None:
+        if not self._is_open(session):
+            # killed or gone while this waited: what it held has been released (RFC 6241 section 7.9)
+            raise refuse("operation-failed", "the session has ended", type="protocol")
         self.access.check_exec(session.user, *_exec(request))
 
     def _edit(self, request: Edit, session: Session) -> Steps:

@@ -16,7 +16,7 @@ import pytest
 
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core.requests import Edit
+from agent.core.requests import Edit, EndSession
 from agent.core.sessions import User
 from agent.core.tree import Tree
 from agent.errors import RequestError
@@ -199,3 +199,17 @@ def test_they_outlive_a_crash(make: Make, tmp_path: Path) -> None:
     assert rig.dispatch.running.tree == tree
     assert rig.state.settings == state.settings
     assert [entry[3] for entry in rig.store.events.after(0, 1000)].count("netconf-config-change") == 7
+
+
+def test_what_waits_of_a_killed_session_is_not_done(make: Make) -> None:
+    """RFC 6241 section 7.9: a kill aborts what is under way; nothing of that session is applied once it is answered."""
+    rig = make()
+    victim, killer = rig.session(), rig.session()
+    edits = json_codec.decode_config(settings_of(custom_id="late"), rig.schema.root)
+    with held(rig):
+        late = rig.dispatch.submit(Edit(edits), victim)
+        killed = rig.dispatch.submit(EndSession(victim.id), killer)
+    assert killed.result(SECONDS) is None
+    with pytest.raises(RequestError, match="the session has ended"):
+        late.result(SECONDS)
+    assert rig.state.settings.custom_id is None
