@@ -29,6 +29,7 @@ from ncclient.xml_ import to_ele
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 SCRIPTS = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -72,7 +73,8 @@ def table(rows: list[tuple[str, ...]], *columns: str) -> None:
     for column in columns or [""] * len(rows[0]):
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        # what a command printed is no markup, and no name of an emoji
+        shown.add_row(*map(Text, row))
     console.print(shown)
 
 

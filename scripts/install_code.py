@@ -49,8 +49,8 @@ install = restconf if args.target.startswith("https:") else netconf
 try:
     answer = install(args.target, args.user, os.environ["SLP_PASSWORD"], args.ca, args.file.read_text("utf-8"))
 except (OSError, ValueError, KeyError, HTTPException, NCClientError) as error:
-    told = f"{getattr(error, 'tag', type(error).__name__)}: {error} (needed: SLP_PASSWORD; by RESTCONF, --ca)"
-    raise SystemExit(f"{args.file}: {told}") from None
+    told = f"{getattr(error, 'tag', type(error).__name__)}: {error}"
+    raise SystemExit(f"{args.file}: {told}{' unset' * isinstance(error, KeyError)}") from None
 for document in answer.get("document", []):
     if document["return-code"] == "success" or len(answer["document"]) > 1:  # one refusal is that of the whole
         print(f"{document['type']}: {document['return-code']} {document.get('message') or ''}".rstrip())

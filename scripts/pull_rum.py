@@ -16,7 +16,7 @@ from ncclient import manager
 
 STATE = '<licensing xmlns="http://cisco.com/ns/yang/cisco-smart-license"><state><state-info>%s</state-info></state>%s'
 BODY = '<rum-reports-closed xmlns="urn:slp-agent:yang:slp-agent"><rum-report-key>%s</rum-report-key><document/>%s'
-END = "%s reports are still open on the device; they are closed once a day, and by close-reports\n"
+END = "reports being collected on the device now: %s (they are closed once a day, and by close-reports)\n"
 
 
 def netconf(args, batch=200):
@@ -53,7 +53,7 @@ parser.add_argument("directory", type=Path)
 parser.add_argument("--user", required=True, help="of the group collector; the password is read from SLP_PASSWORD")
 parser.add_argument("--ca", help="RESTCONF: the agent's CA file")
 args = parser.parse_args()
-sys.excepthook = lambda kind, error, _: sys.stderr.write(f"{kind.__name__}: {error} (needs SLP_PASSWORD or --ca?)\n")
+sys.excepthook = lambda kind, error, _: sys.stderr.write(f"{kind.__name__}: {error}{' unset' * (kind is KeyError)}\n")
 args.directory.mkdir(parents=True, exist_ok=True)
 for key, document in filter(all, (restconf if args.target.startswith("https:") else netconf)(args)):
     (file := args.directory / f"{key.rpartition(':')[2]}.json").write_text(document, encoding="utf-8", newline="")

@@ -22,9 +22,10 @@ Part = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """`act` runs on the core thread, once for all items that requests have yielded for it by then, in their order.
+    """`act` runs on the core thread, for all items that requests have yielded for it by then, in their order.
 
-    It gives one result for each; an exception among them is raised at that item's yield.
+    It gives a result for each of the first of them, one at least; an exception among these is raised at that item's
+    yield. It is called again for the others, when what is queued by then has been done.
     """
 
     item: Any
@@ -34,7 +35,7 @@ class Together:
 Steps = Generator[Part | Together, Any, Tree | None]
 """An operation that is under way."""
 MOST = 256
-"""Items of one go: others wait no longer than that takes."""
+"""Items of one go."""
 
 
 class Aside:
@@ -117,22 +118,28 @@ class Aside:
         queued = self._loop.submit(lambda: self._act(act))
         if queued.done() and queued.exception() is not None:
             # the loop takes no more, and this is part of what it still finishes
-            self._act(act)
+            while act in self._waiting:
+                self._go(act)
 
     def _act(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
-        """One go; what waits beyond it has another, behind all that is queued by then."""
+        """One go; what is left has another, behind all that is queued by then."""
+        if act in self._waiting:
+            self._go(act)
+        if act in self._waiting:
+            self._queue(act)
+
+    def _go(self, act: Callable[[Sequence[Any]], Sequence[Any]]) -> None:
         waiting = self._waiting.pop(act)
-        some, rest = waiting[:MOST], waiting[MOST:]
-        if rest:
-            self._waiting[act] = rest
+        some = waiting[:MOST]
         try:
             results = act([item for _, _, item in some])
         except Exception as error:
             results = [error] * len(some)
-        for (steps, answer, _), result in zip(some, results, strict=True):
-            self._step(steps, answer, _resumption(steps, result))
+        done, rest = waiting[: len(results)], waiting[len(results) :]
         if rest:
-            self._queue(act)
+            self._waiting[act] = rest
+        for (steps, answer, _), result in zip(done, results, strict=True):
+            self._step(steps, answer, _resumption(steps, result))
 
     def _beside(self, steps: Steps, answer: Future[Tree | None], part: Part) -> None:
         try:

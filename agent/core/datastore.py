@@ -61,7 +61,9 @@ class Running:
         self._validator = validator
         self._begin = begin
         self._providers = [(_trail(schema, path), provider) for path, provider in providers.items()]
-        self._following = {provider for _, provider in self._providers if isinstance(provider, Following)}
+        self._following: dict[ConfigProvider, Following] = {
+            provider: provider for _, provider in self._providers if isinstance(provider, Following)
+        }
         self._named = {member: dict[str, Any]() for member in named}
         self.tree: Tree = {} if stored is None else self._loaded(stored)
         self.version = 0
@@ -103,7 +105,8 @@ class Running:
 
     def joins(self, old: Tree, new: Tree) -> bool:
         """Whether this change can be in one unit of work with others before it and after it."""
-        return self._following.issuperset(self._concerned(old, new))
+        following = (self._following.get(provider) for provider in self._concerned(old, new))
+        return all(one is not None and one.follows(old, new) for one in following)
 
     def _concerned(self, old: Tree, new: Tree) -> list[ConfigProvider]:
         return [provider for trail, provider in self._providers if _value(old, trail) != _value(new, trail)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 import logging
+from time import monotonic
 from typing import Any, Literal
 
 from agent.clock import Clock
@@ -47,6 +48,8 @@ Permit = Callable[[Edit, Session], None]
 Readable = Callable[[Session, Tree], Tree]
 """The part of a tree that the session may read."""
 Test = Literal["test-then-set", "set", "test-only"] | None
+GO = 0.05
+"""Seconds after which no further edit is taken into a unit of work: others wait for its end."""
 _ATTEMPTS = 4
 """How often the nodes of a partial lock are looked for while running changes meanwhile."""
 
@@ -79,6 +82,8 @@ class Datastores:
         self._files = files
         self._factory = factory or {}
         self._candidate: Tree | None = None
+        self._apart = 0
+        """Edits that waited in a unit of work which was refused: each of them is to be done for itself."""
         self._watchers: list[Callable[[Changed | TrialEvent], None]] = []
         kept = documents or {}
         self._interrupted = decoded(kept[TRIAL], "what a confirmed commit replaced") if TRIAL in kept else None
@@ -151,19 +156,18 @@ class Datastores:
             self._set(request.target, new, session)
 
     def edit_running(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
-        """`edit` of running for several sessions, in as few units of work as can be.
+        """`edit` of running for several sessions: the first, and as many as can be in one unit of work with it.
 
         Each is permitted, checked, kept and told as if it came when those before it were done; what is refused takes
-        no other with it. One result for each.
+        no other with it. A result for each that is done; the others are to be asked again, before any that come later.
         """
-        results: list[Exception | None] = []
-        while len(results) < len(asked):
-            results += self._edit_some(asked[len(results) :], permit)
-        return results
+        if self._apart:
+            self._apart -= 1
+            return self._edit_some(asked[:1], permit)
+        return self._edit_some(asked, permit)
 
     def _edit_some(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
-        """The first of them, and of those that follow as many as can be in its unit of work."""
-        tree = self.running.tree
+        tree, end = self.running.tree, monotonic() + GO
         changes: list[Changed] = []
         results: list[Exception | None] = []
         alone = False
@@ -181,7 +185,7 @@ class Datastores:
                 changes.append(Changed(Datastore.RUNNING, session, tree, new))
                 tree = new
             results.append(None)
-            if alone:
+            if alone or monotonic() > end:
                 break
         if not changes:
             return results
@@ -191,7 +195,8 @@ class Datastores:
             if len(results) == 1:
                 return [error]
             # one of them is refused later, or the store fails: each for itself then
-            return [self._edit_some([one], permit)[0] for one in asked[: len(results)]]
+            self._apart = len(results) - 1
+            return self._edit_some(asked[:1], permit)
         return results
 
     def _edited(self, request: Edit, session: Session, old: Tree) -> Tree | None:
@@ -205,8 +210,8 @@ class Datastores:
     def _make(self, changes: Sequence[Changed]) -> None:
         """Put running anew, by one change after the other, and tell of each."""
         self.running.put_all(changes)
-        self._follow()
         for one in changes:
+            self._let_go(one.new)
             self._tell(one)
 
     def copy(self, request: Copy, session: Session) -> None:
@@ -487,13 +492,13 @@ class Datastores:
         if new != old:
             told.insert(0, Changed(Datastore.RUNNING, session, old, new))
         self.running.put(new, beside, told, back=back)
-        self._follow()
+        self._let_go(self.running.tree)
         for one in told:
             self._tell(one)
 
-    def _follow(self) -> None:
-        """A candidate that running has come to equal follows it from now on."""
-        if self._candidate is not None and self._candidate == self.running.tree:
+    def _let_go(self, running: Tree) -> None:
+        """A candidate that running has come to equal is one with it from then on."""
+        if self._candidate is not None and self._candidate == running:
             self._candidate = None
 
     def _tell(self, event: Changed | TrialEvent) -> None:

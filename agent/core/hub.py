@@ -111,15 +111,19 @@ class Hub:
         """
         event = self._numbered(module, name, tree, time)
         if unit is None:
-            return lambda: self._follow(event)
+            return lambda: self._tell(event)
+        kept = self._log is not None and self._log.keeps(module, name)
+        if kept and self._log is not None:
+            # before anything is in the unit: what cannot be encoded is told of by nobody, and the others wait on
+            self._log.encode(event)
         self._carry(unit)
-        if self._log is not None and self._log.keeps(module, name):
+        if kept and self._log is not None:
             self._log.put([event], unit)
 
         def publish() -> None:
             if self._carrier is unit:
                 self._release(self._carried)
-            self._follow(event)
+            self._tell(event)
 
         return publish
 
@@ -170,7 +174,7 @@ class Hub:
                 log.exception("%s is told and not logged", event.member)
                 logged = False
         if not logged:
-            self._follow(event)
+            self._tell(event)
             return False
         self._wait(event, logged=True)
         return True
@@ -180,7 +184,7 @@ class Hub:
             self._since = self._clock.now()
         self._waiting.append((event, logged))
 
-    def _follow(self, event: Event) -> None:
+    def _tell(self, event: Event) -> None:
         """Tell an event that is logged, or never will be, when all before it have been told."""
         if self._waiting:
             self._wait(event, logged=False)

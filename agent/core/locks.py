@@ -19,7 +19,7 @@ from agent.core.xpath_nodes import NodeChoice
 from agent.errors import Path, RequestError, Step, refuse
 
 LOCKED_NODES = 10_000
-"""Nodes that one partial lock may hold: they are looked at whenever running changes near them."""
+"""Nodes that the partial locks of one session may hold: they are looked at whenever running changes near them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,10 @@ class Locks:
         if not nodes:
             message = "nothing in running is selected: a lock needs nodes of the configuration that exist"
             raise refuse("operation-failed", message, type="protocol", app_tag="no-matches")
+        held = sum(len(part.nodes) for part in self.partial if part.session is session)
+        if held + len(nodes) > LOCKED_NODES:
+            message = f"this session has locked {held} nodes, and {LOCKED_NODES} may be: unlock some, or lock others"
+            raise refuse("resource-denied", message, type="protocol")
         for node in nodes:
             if nameable(node) != node:
                 message = "a selected node has a key with both ' and \" in it, which locked-node cannot name: lock more"

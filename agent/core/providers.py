@@ -6,7 +6,7 @@ Configuration: prepare, then apply or abort. State: read, and delivered. Operati
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from agent.core.aside import Steps
 from agent.core.replay import Entry, Limits
@@ -71,7 +71,9 @@ class Returning(Protocol):
 class Following(Protocol):
     """A provider that can prepare a change on top of another one that it has prepared in the same unit of work."""
 
-    follows: Literal[True]
+    def follows(self, old: Tree, new: Tree) -> bool:
+        """Whether this change is of that kind: nothing that comes later in the unit goes by what it will set."""
+        ...
 
 
 class Documents(Protocol):

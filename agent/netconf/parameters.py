@@ -124,7 +124,8 @@ def datastore(element: Element, schema: Schema) -> Datastore:
         raise unknown(child, schema, f"as a {where}")
     if local in _CONVENTIONAL:
         if local != "running" and local not in features(schema):
-            raise refuse("invalid-value", f"{local} is not offered as {where}: use <running/>", type="protocol")
+            hint = "changes of running outlive a restart" if local == "startup" else "use <running/>"
+            raise refuse("invalid-value", f"{local} is not offered as {where}: {hint}", type="protocol")
         return _CONVENTIONAL[local]
     if local in ("url", "config"):
         raise refuse("invalid-value", f"{local} is not offered as {where}: use <running/>", type="protocol")

@@ -5,7 +5,7 @@ A commit and what it decides are one transaction (design: Durable before visible
 
 from __future__ import annotations
 
-from typing import Any, Final, cast
+from typing import Any, cast
 
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.replay import DAY, EventLog, Limits
@@ -39,14 +39,16 @@ MEBIBYTE = 1024 * 1024
 class SettingsProvider:
     """agent.core.providers.ConfigProvider, and Following, of `/cisco-smart-license:licensing/config`."""
 
-    follows: Final = True
-
     def __init__(self, bindings: Bindings, committer: Committer) -> None:
         self._bindings = bindings
         self._node = bindings.node(CONFIG)
         self._committer = committer
         self.recorders = Recorders({})
         self.event_log: EventLog | None = None
+
+    def follows(self, old: Tree, new: Tree) -> bool:
+        """What the event log keeps is told by its bounds, which are set once a change is durable."""
+        return to_limits(self._config(old)) == to_limits(self._config(new))
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:  # noqa: ARG002 - the port's shape
         config = self._config(new)

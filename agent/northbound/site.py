@@ -6,7 +6,6 @@ Their state is absent, their operations answer operation-not-supported, their no
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from typing import Final
 
 from agent.core.providers import Prepared, UnitOfWork
 from agent.core.schema import Node, Schema
@@ -20,8 +19,9 @@ class SiteError(Exception):
 class Kept:
     """agent.core.providers.ConfigProvider of configuration without a meaning: what the models permit is taken."""
 
-    follows: Final = True
-    """agent.core.providers.Following."""
+    def follows(self, old: Tree, new: Tree) -> bool:  # noqa: ARG002 - the port's shape
+        """agent.core.providers.Following."""
+        return True
 
     def prepare(self, old: Tree, new: Tree, unit: UnitOfWork) -> Prepared:  # noqa: ARG002 - the port's shape
         return self  # nothing of it differs from change to change

@@ -38,9 +38,11 @@ def key_of(line: str) -> Key:
 def key_lines(lines: Sequence[str]) -> tuple[str, ...]:
     """Check lines of an authorized_keys file; empty ones, comments and doubles are dropped. Raises UserError."""
     wanted = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    # a file of something else is told by its first line, not by the number of its lines
+    keys = tuple(dict.fromkeys(_key_line(line) for line in wanted[: _MOST_KEYS + 1]))
     if len(wanted) > _MOST_KEYS:
         raise UserError(f"a user has at most {_MOST_KEYS} SSH keys")
-    return tuple(dict.fromkeys(_key_line(line) for line in wanted))
+    return keys
 
 
 def _key_line(line: str) -> str:

@@ -16,7 +16,8 @@ import pytest
 
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core.requests import Edit, EndSession
+from agent.core import datastores
+from agent.core.requests import Datastore, Edit, EndSession, Lock
 from agent.core.sessions import User
 from agent.core.tree import Tree
 from agent.errors import RequestError
@@ -147,6 +148,7 @@ def test_one_unit_of_work_carries_them(make: Make, monkeypatch: pytest.MonkeyPat
         commit(unit)
 
     monkeypatch.setattr(MemoryUnit, "commit", counted)
+    monkeypatch.setattr(datastores, "GO", 60.0)
     asked = [(settings_of(custom_id=f"n{number}"), ADMIN) for number in range(8)]
     assert together(rig, asked) == [None] * 8
     assert len(commits) == 1
@@ -213,3 +215,52 @@ def test_what_waits_of_a_killed_session_is_not_done(make: Make) -> None:
     with pytest.raises(RequestError, match="the session has ended"):
         late.result(SECONDS)
     assert rig.state.settings.custom_id is None
+
+
+def test_others_are_served_between_two_units(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit of work takes in no more edits once it has taken its time; the next one waits behind what is queued."""
+    rig = make()
+    monkeypatch.setattr(datastores, "GO", -1.0)
+    done: list[str] = []
+    with held(rig):
+        answers = [ask(rig, settings_of(custom_id=f"n{number}")) for number in range(3)]
+        for number, answer in enumerate(answers):
+            answer.add_done_callback(lambda _, name=f"n{number}": done.append(name))
+        rig.dispatch.loop.submit(lambda: rig.dispatch.loop.submit(lambda: done.append("other")))
+    assert [outcome(answer) for answer in answers] == [None] * 3
+    assert done == ["n0", "other", "n1", "n2"]
+
+
+def test_a_stop_does_all_that_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many units it takes; each is answered."""
+    rig = make()
+    monkeypatch.setattr(datastores, "GO", -1.0)
+    with held(rig):
+        answers = [ask(rig, settings_of(custom_id=f"n{number}")) for number in range(600)]
+        stopping = threading.Thread(target=rig.dispatch.stop)
+        stopping.start()
+    stopping.join(SECONDS)
+    assert not stopping.is_alive()
+    assert all(answer.done() for answer in answers)
+
+
+def test_a_candidate_that_running_came_to_equal_follows_it(make: Make) -> None:
+    """As if each edit had a unit of its own: what was equal in between is no change that waits to be committed."""
+    rig = make()
+    session = rig.session()
+    edits = json_codec.decode_config(settings_of(custom_id="a"), rig.schema.root)
+    rig.dispatch.submit(Edit(edits, Datastore.CANDIDATE), session).result(SECONDS)
+    assert together(rig, [(settings_of(custom_id=name), ADMIN) for name in ("a", "b")]) == [None] * 2
+    assert rig.dispatch.submit(Lock(Datastore.CANDIDATE), session).result(SECONDS) is None
+
+
+def test_bounds_of_the_event_log_hold_for_the_next_edit(make: Make) -> None:
+    """Switched on by one of those that wait, the log has what comes after it."""
+    rig = make()
+    off, on = (settings_of(**{"slp-agent:event-log": {"max-entries": number}}) for number in (0, 100))
+    assert together(rig, [(off, ADMIN)]) == [None]
+    before = len(rig.store.events.after(0, 10_000))
+    asked = [(on, ADMIN), (settings_of(custom_id="a"), ADMIN), (settings_of(custom_id="b"), ADMIN)]
+    assert together(rig, asked) == [None] * 3
+    logged = [entry[3] for entry in rig.store.events.after(0, 10_000)][before:]
+    assert logged.count("netconf-config-change") == 2

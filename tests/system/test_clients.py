@@ -145,7 +145,7 @@ def test_pull_script_over_both_protocols(device: Device, reports: dict[str, str]
         done = script("pull_rum.py", words[0], folder, "--user", "collector", *words[1:])
         assert (done.code, len(done.err.splitlines())) == (0, 1)
         # one for each licence that is in use
-        assert done.err.startswith("3 reports are still open on the device")
+        assert done.err.startswith("reports being collected on the device now: 3 ")
         assert done.out.split() == [str(folder / each) for each in sorted(expected)]
         assert {file.name: file.read_bytes() for file in folder.iterdir()} == expected
         checked = script("verify_report.py", *folder.iterdir())
@@ -159,7 +159,7 @@ def test_pull_script_without_reports(tmp_path: Path) -> None:
         for words in ((device.netconf,), (device.restconf, "--ca", device.ca)):
             done = script("pull_rum.py", words[0], tmp_path / "out", "--user", "reader", *words[1:])
             assert (done.code, done.out) == (0, "")
-            assert done.err.startswith("0 reports are still open")
+            assert done.err.startswith("reports being collected on the device now: 0 ")
             assert "close-reports" in done.err
         wrong = {"SLP_PASSWORD": "wrong"}
         done = script("pull_rum.py", device.netconf, tmp_path / "out", "--user", "reader", env=wrong)
