@@ -9,6 +9,7 @@ from pathlib import Path
 from lxml import etree
 import pytest
 
+from agent.core import locks
 from agent.core.requests import Lock
 from agent.core.xpath_nodes import NodeChoice
 from agent.core.xpath_parse import Scope, parse
@@ -215,6 +216,20 @@ def test_a_partial_lock_names_what_it_locks(client: Client, toy: Toy) -> None:
     assert error(partial_lock(client, "/t:box/t:entry"))["tag"] == "operation-failed"
     assert toy.dispatch.datastores.locks.partial == ()
     assert locked(partial_lock(client, "/t:box"))[1] == ["/box"]
+
+
+def test_what_a_session_locks_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all its partial locks; what others have locked does not count, and unlocking makes room."""
+    monkeypatch.setattr(locks, "LOCKED_NODES", 1)
+    with server.client() as one, server.client() as two:
+        ok(one, edit("running", box("<entry><id>a</id></entry><entry><id>b</id></entry>")))
+        number, _ = locked(partial_lock(one, "/t:box/t:entry[t:id='a']"))
+        told = error(partial_lock(one, "/t:box/t:entry[t:id='a']"))
+        assert (told["tag"], "1 nodes" in told["message"]) == ("resource-denied", True)
+        other, _ = locked(partial_lock(two, "/t:box/t:entry[t:id='b']"))
+        ok(two, partial_unlock(other))
+        ok(one, partial_unlock(number))
+        locked(partial_lock(one, "/t:box/t:entry[t:id='b']"))
 
 
 def test_partial_locks_and_others(server: Server) -> None:
