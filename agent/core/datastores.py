@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 import logging
-from time import monotonic
 from typing import Any, Literal
 
 from agent.clock import Clock
@@ -43,13 +42,9 @@ FACTORY_RESET = "/ietf-factory-default:factory-reset"
 
 Authorize = Callable[[Session, Tree, Tree], None]
 """Session, tree before, tree after: raises RequestError access-denied where the session may not do that."""
-Permit = Callable[[Edit, Session], None]
-"""Raises RequestError access-denied where the session may not ask for that."""
 Readable = Callable[[Session, Tree], Tree]
 """The part of a tree that the session may read."""
 Test = Literal["test-then-set", "set", "test-only"] | None
-GO = 0.05
-"""Seconds after which no further edit is taken into a unit of work: others wait for its end."""
 _ATTEMPTS = 4
 """How often the nodes of a partial lock are looked for while running changes meanwhile."""
 
@@ -82,8 +77,6 @@ class Datastores:
         self._files = files
         self._factory = factory or {}
         self._candidate: Tree | None = None
-        self._apart = 0
-        """Edits that waited in a unit of work which was refused: each of them is to be done for itself."""
         self._watchers: list[Callable[[Changed | TrialEvent], None]] = []
         kept = documents or {}
         self._interrupted = decoded(kept[TRIAL], "what a confirmed commit replaced") if TRIAL in kept else None
@@ -151,64 +144,20 @@ class Datastores:
 
     def edit(self, request: Edit, session: Session) -> None:
         """RFC 6241 section 7.2, RFC 8526 section 3.2."""
-        new = self._edited(request, session, self.tree(request.target))
+        new = self.edited(request, session, self.tree(request.target))
         if new is not None:
             self._set(request.target, new, session)
 
-    def edit_running(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
-        """`edit` of running for several sessions: the first, and as many as can be in one unit of work with it.
-
-        Each is permitted, checked, kept and told as if it came when those before it were done; what is refused takes
-        no other with it. A result for each that is done; the others are to be asked again, before any that come later.
-        """
-        if self._apart:
-            self._apart -= 1
-            return self._edit_some(asked[:1], permit)
-        return self._edit_some(asked, permit)
-
-    def _edit_some(self, asked: Sequence[tuple[Edit, Session]], permit: Permit) -> list[Exception | None]:
-        tree, end = self.running.tree, monotonic() + GO
-        changes: list[Changed] = []
-        results: list[Exception | None] = []
-        alone = False
-        for request, session in asked:
-            try:
-                permit(request, session)
-                new = self._edited(request, session, tree)
-            except Exception as error:
-                results.append(error)
-                continue
-            if new is not None and new != tree:
-                alone = len(asked) == 1 or not self.running.joins(tree, new)
-                if alone and results:
-                    break
-                changes.append(Changed(Datastore.RUNNING, session, tree, new))
-                tree = new
-            results.append(None)
-            if alone or monotonic() > end:
-                break
-        if not changes:
-            return results
-        try:
-            self._make(changes)
-        except Exception as error:
-            if len(results) == 1:
-                return [error]
-            # one of them is refused later, or the store fails: each for itself then
-            self._apart = len(results) - 1
-            return self._edit_some(asked[:1], permit)
-        return results
-
-    def _edited(self, request: Edit, session: Session, old: Tree) -> Tree | None:
-        """What an edit makes of a tree of its target; None where that is only tested."""
+    def edited(self, request: Edit, session: Session, old: Tree) -> Tree | None:
+        """What an edit makes of a tree of its target; None where that is only tested. Nothing has changed yet."""
         self._check_free(request.target, session)
         edits = self._read(request.edits.url) if isinstance(request.edits, Url) else request.edits
         return self._checked(
             request.target, old, apply_edit(old, edits, request.default_operation), session, request.test
         )
 
-    def _make(self, changes: Sequence[Changed]) -> None:
-        """Put running anew, by one change after the other, and tell of each."""
+    def make(self, changes: Sequence[Changed]) -> None:
+        """Put running anew, by one change after the other in one unit of work, and tell of each."""
         self.running.put_all(changes)
         for one in changes:
             self._let_go(one.new)

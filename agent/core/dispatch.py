@@ -50,6 +50,7 @@ from agent.core.requests import (
 from agent.core.schema import Node, Schema
 from agent.core.select import touches
 from agent.core.sessions import Session, Sessions, User
+from agent.core.shared_edits import SharedEdits
 from agent.core.streams import ENDINGS, Stream, Streams, Subscription
 from agent.core.streams import STATE as STREAMS_STATE
 from agent.core.tree import Tree
@@ -146,6 +147,7 @@ class Dispatch:
             factory=factory,
             startup=startup,
         )
+        self._shared_edits = SharedEdits(self.datastores, self._permit)
         self.running.announce = self._base_events.announce
         self.loop.add_timer(self.datastores.deadline, self.datastores.expire)
         self.loop.add_timer(self.hub.deadline, self.hub.flush)
@@ -269,11 +271,8 @@ class Dispatch:
     def _edit(self, request: Edit, session: Session) -> Steps:
         """With the edits of others that wait: one sync carries them all."""
         with self._telling(session), self._veiled(session):
-            yield Together((request, session), self._edit_running)
+            yield Together((request, session), self._shared_edits.make)
         return None
-
-    def _edit_running(self, asked: Sequence[tuple[Edit, Session]]) -> Sequence[Exception | None]:
-        return self.datastores.edit_running(asked, self._permit)
 
     def _configure(self, request: Change | Validate | Lock | Unlock, session: Session) -> Tree | None:
         match request:

@@ -185,3 +185,16 @@ def test_without_a_log_nothing_waits() -> None:
     hub.defer("toy", WAITS, {}, 1.0)
     assert [event.name for event in told] == [WAITS]
     assert hub.deadline() is None
+
+
+def test_an_event_without_words_takes_no_other_into_its_unit() -> None:
+    """What cannot be encoded is in no unit of work, and what waits is logged once, by whoever comes next."""
+    desk = Desk()
+    desk.defer()
+    unit: list[Event] = []
+    with pytest.raises(ValueError, match="no words"):
+        desk.hub.stage("toy", WITH, {"who": "unspeakable"}, desk.clock.at, unit)
+    desk.log.commit(unit)
+    assert desk.log.kept == []
+    desk.pass_time(DELAY)
+    assert [event.name for event in desk.log.kept] == desk.names() == [WAITS]

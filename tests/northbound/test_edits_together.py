@@ -16,7 +16,7 @@ import pytest
 
 from agent.codec import json as json_codec
 from agent.codec import xml as xml_codec
-from agent.core import datastores
+from agent.core import shared_edits
 from agent.core.requests import Datastore, Edit, EndSession, Lock
 from agent.core.sessions import User
 from agent.core.tree import Tree
@@ -148,7 +148,7 @@ def test_one_unit_of_work_carries_them(make: Make, monkeypatch: pytest.MonkeyPat
         commit(unit)
 
     monkeypatch.setattr(MemoryUnit, "commit", counted)
-    monkeypatch.setattr(datastores, "GO", 60.0)
+    monkeypatch.setattr(shared_edits, "GO", 60.0)
     asked = [(settings_of(custom_id=f"n{number}"), ADMIN) for number in range(8)]
     assert together(rig, asked) == [None] * 8
     assert len(commits) == 1
@@ -220,7 +220,7 @@ def test_what_waits_of_a_killed_session_is_not_done(make: Make) -> None:
 def test_others_are_served_between_two_units(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit of work takes in no more edits once it has taken its time; the next one waits behind what is queued."""
     rig = make()
-    monkeypatch.setattr(datastores, "GO", -1.0)
+    monkeypatch.setattr(shared_edits, "GO", -1.0)
     done: list[str] = []
     with held(rig):
         answers = [ask(rig, settings_of(custom_id=f"n{number}")) for number in range(3)]
@@ -234,7 +234,7 @@ def test_others_are_served_between_two_units(make: Make, monkeypatch: pytest.Mon
 def test_a_stop_does_all_that_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many units it takes; each is answered."""
     rig = make()
-    monkeypatch.setattr(datastores, "GO", -1.0)
+    monkeypatch.setattr(shared_edits, "GO", -1.0)
     with held(rig):
         answers = [ask(rig, settings_of(custom_id=f"n{number}")) for number in range(600)]
         stopping = threading.Thread(target=rig.dispatch.stop)
